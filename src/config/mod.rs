@@ -1,0 +1,3 @@
+//! Files, environment and command line in, [`settings::Settings`] out.
+
+pub mod settings;

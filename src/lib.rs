@@ -1,0 +1,41 @@
+//! The LTSP image tools as a library: many diskless PCs netboot from one squashfs image; this crate
+//! makes that image from a chroot, publishes it, and tells TFTP and nbd-server about it.
+//!
+//! One run is one walk through these rooms, in this order:
+//!
+//! 1. [`cli`]: a command line becomes
+//! 2. [`config`]: with the configuration files, a complete [`config::settings::Settings`];
+//! 3. [`run`]: the walk itself, the only room that knows all the others;
+//! 4. [`source`]: from the name an admin typed to a chroot and the name of its image;
+//! 5. [`overlay`]: a writable view of that chroot, which
+//! 6. [`cleanup`] clears of accounts, keys and logs;
+//! 7. [`excludes`]: what stays out of the image;
+//! 8. [`engine`]: writes the squashfs;
+//! 9. [`publish`]: from the temporary name to the final one, backups, revert;
+//! 10. [`kernel`]: kernels and ramdisks into the TFTP directories;
+//! 11. [`nbd`]: the exports of nbd-server.
+//!
+//! Below them lie [`sys`] (privileged effects, each owned by a value that undoes it), [`report`] and
+//! [`error`].
+
+pub mod cli;
+pub mod config;
+pub mod run;
+pub mod source;
+
+pub mod overlay;
+
+pub mod cleanup;
+pub mod excludes;
+
+pub mod engine;
+pub mod publish;
+
+pub mod kernel;
+pub mod nbd;
+
+pub mod sys;
+
+pub mod report;
+
+pub mod error;
