@@ -1,3 +1,5 @@
 //! Files, environment and command line in, [`settings::Settings`] out.
 
 pub mod settings;
+pub mod shell;
+pub mod variables;
