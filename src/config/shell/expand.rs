@@ -67,10 +67,15 @@ pub(super) fn carry_out(commands: &[Command], path: &Path, variables: &mut Varia
                 }
             }
             Action::Export(exports) => {
+                // All words of a command are expanded before it runs: `export A=1 B=$A` sees the old A.
+                let mut expanded = Vec::new();
                 for (name, word) in exports {
                     at.is_ours(name)?;
-                    if let Some(word) = word {
-                        let value = at.expand_argument(word)?;
+                    let value = word.as_ref().map(|word| at.expand_argument(word)).transpose()?;
+                    expanded.push((name, value));
+                }
+                for (name, value) in expanded {
+                    if let Some(value) = value {
                         at.assign(name, value)?;
                     }
                     let origin = at.origin();
@@ -184,6 +189,11 @@ impl Place<'_> {
 
     /// The text of a pattern in which nothing is a wildcard.
     fn literal_pattern(&mut self, word: &[Piece]) -> Parsed<Vec<u8>> {
+        // Shells do not expand the pattern when there is nothing to match: an assignment in it may or
+        // may not take place.
+        if word.iter().any(assigns) {
+            return self.shell("an assignment inside a pattern".into());
+        }
         self.expand_without(b"*?[\\", word, "a pattern with wildcards")
     }
 
@@ -206,6 +216,11 @@ impl Place<'_> {
         }
         Ok(value)
     }
+}
+
+fn assigns(piece: &Piece) -> bool {
+    let Piece::Parameter { modifier: Some(modifier), .. } = piece else { return false };
+    matches!(modifier.kind, ModifierKind::Assign { .. }) || modifier.word.iter().any(assigns)
 }
 
 fn is_quoted(piece: &Piece) -> bool {
