@@ -75,7 +75,9 @@ pub(super) fn evaluate(
     let mut command = Command::new(SHELL);
     command.arg("-c").arg(OsStr::from_bytes(&script)).arg(called_as);
     let (added, removed) = variables.child_environment(std::env::vars_os());
-    removed.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in removed {
+        command.env_remove(name);
+    }
     command.envs(added);
     command.stdin(memory(&without_last_status(text)?)?);
     command.stdout(answer.try_clone().during("duplicate a descriptor of", "memory")?);
@@ -190,6 +192,9 @@ fn ended_early(path: &Path, status: ExitStatus) -> Error {
             Error::said(format!("{}: this configuration file ends the program (exit 0)", shown(path)))
                 .with_status(0)
         }
+        (Some(127), _) => fail("a command in it was not found, see above".into())
+            .hint("an assignment has no blanks around its `=`: NAME=\"VALUE\"")
+            .with_status(127),
         (Some(code), _) => fail(format!("a command in it failed with status {code}, or it calls exit"))
             .hint("put `|| true` behind a command that may fail")
             .with_status(u8::try_from(code).unwrap_or(1)),
@@ -327,7 +332,7 @@ mod tests {
         for (text, status, said) in [
             ("false\nA=1\n", 1, "a command in it failed with status 1"),
             ("A=$(exit 3)\n", 3, "a command in it failed with status 3"),
-            ("A=1\nno-such-command 2>/dev/null\nA=2\n", 127, "failed with status 127"),
+            ("A=1\nno-such-command 2>/dev/null\nA=2\n", 127, "was not found"),
             ("exit 5\nA=1", 5, "it calls exit"),
             ("A=1\nexit 0\n", 0, "ends the program"),
             ("kill -9 $$\nA=1\n", 137, "signal 9"),
