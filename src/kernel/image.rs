@@ -53,7 +53,7 @@ impl MountedImage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::sys::namespace;
     use std::fs;
@@ -61,7 +61,7 @@ mod tests {
     use std::process::Command;
 
     /// Loop devices that are bound to `file`.
-    fn loops(file: &Path) -> Vec<PathBuf> {
+    pub fn loops(file: &Path) -> Vec<PathBuf> {
         let devices = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().path());
         let backing = |device: &PathBuf| fs::read_to_string(device.join("loop/backing_file"));
         devices
@@ -70,7 +70,7 @@ mod tests {
     }
 
     /// Runs a test in a thread whose mounts nobody else sees.
-    fn privately(test: impl FnOnce() + Send) {
+    pub fn privately(test: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             scope
                 .spawn(|| {
@@ -82,7 +82,7 @@ mod tests {
         });
     }
 
-    fn run(program: &str, arguments: &[&Path]) {
+    pub fn run(program: &str, arguments: &[&Path]) {
         let output = Command::new(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }

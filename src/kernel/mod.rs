@@ -111,12 +111,10 @@ impl OpenRoot {
 
 /// The roots to publish from. Names without one are told and left out, and are no failure (K12, D5).
 fn origins(settings: &KernelSettings) -> Result<Vec<Origin>> {
-    let names = if settings.names.is_empty() { every_name(&settings.base)? } else { settings.names.clone() };
-    if settings.root_override.is_some() && names.len() != 1 {
-        return Err(Error::said(
-            "LTSP_UPDATE_KERNELS_ROOT is the root of one name, but not one name is given",
-        ));
+    if settings.root_override.is_some() && settings.names.len() != 1 {
+        return Err(Error::said("LTSP_UPDATE_KERNELS_ROOT is the root of one name, and needs exactly one"));
     }
+    let names = if settings.names.is_empty() { every_name(&settings.base)? } else { settings.names.clone() };
     let mut origins = Vec::new();
     for name in names {
         match origin::find(settings, &name)? {
@@ -162,6 +160,8 @@ fn missing(settings: &KernelSettings, name: &OsStr) -> String {
 fn publish(root: &Root, origin: &Origin, tftp: &Path, settings: &KernelSettings) -> Result<()> {
     let path = target::path(&settings.tftp_boot_dir, &origin.name)?;
     let (Place::Directory(place) | Place::Image(place)) = &origin.place;
+    // A view that was made to be imaged has a temporary path, which would tell the admin nothing.
+    let place = if settings.root_override.is_some() { Path::new(&origin.name) } else { place };
     log::info!("Copying the kernels of {} to {}", shown(place), shown(tftp.join(&path)));
     let naming = naming::Naming::new(assignments::read(root)?);
     let target = target::open(tftp, &path)?;
@@ -210,3 +210,6 @@ fn tell_root_path(settings: &KernelSettings, name: &OsStr) {
 fn list(names: impl IntoIterator<Item = impl AsRef<Path>>) -> String {
     names.into_iter().map(shown).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

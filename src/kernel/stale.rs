@@ -59,8 +59,7 @@ pub fn find(root: &Root, target: &Root) -> Result<BTreeSet<OsString>> {
         if root.is_dir(Path::new("lib/modules").join(version))? {
             continue;
         }
-        let kernel = shown(target.shown(&entry.name));
-        log::info!("Removing {kernel}: there are no modules for it in {}", shown(root.path()));
+        log::info!("Removing {}: there are no modules for it any more", shown(target.shown(&entry.name)));
         stale.insert(entry.name.clone());
         let files: &[(&str, &str)] = if gentoo { &GENTOO_FILES } else { &FILES };
         let names = files.iter().map(|(before, after)| {
