@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, Mode, mkdirat};
 use rustix::io::Errno;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::sys::confined::Root;
 
 /// The path of the target below a TFTP directory: TFTP_BOOT_DIR/NAME.
@@ -32,18 +32,30 @@ pub fn path(boot_dir: &OsStr, name: &OsStr) -> Result<PathBuf> {
 /// When a part of it cannot be made, is no directory, or is a link that is not trusted.
 pub fn open(tftp: &Path, path: &Path) -> Result<Root> {
     let mut folder = Root::open(tftp)?;
-    for name in path {
-        folder = step(&folder, name)?;
+    let mut names = path.iter().peekable();
+    while let Some(name) = names.next() {
+        let (next, made) = step(&folder, name)?;
+        folder = next;
+        // The last one is opened to all when it is filled (K24); those above it are as the umask asks.
+        let closed = folder.stat("")?.is_some_and(|stat| stat.st_mode & 0o005 != 0o005);
+        if made && closed && names.peek().is_some() {
+            log::info!(
+                "Only some users can enter {}: `chmod 755` it for the TFTP server",
+                shown(folder.path())
+            );
+        }
     }
     Ok(folder)
 }
 
-fn step(folder: &Root, name: &OsStr) -> Result<Root> {
+/// Opens the directory `name`; whether it had to be made.
+fn step(folder: &Root, name: &OsStr) -> Result<(Root, bool)> {
     let path = folder.shown(name);
-    match mkdirat(folder, name, Mode::from(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let made = match mkdirat(folder, name, Mode::from(0o777)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(error) => return Err(Error::io("make the directory", path, error)),
-    }
+    };
     let kind = |stat: &rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode);
     let stat = rustix::fs::statat(folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
     let stat = stat.during("look up", &path)?;
@@ -58,9 +70,12 @@ fn step(folder: &Root, name: &OsStr) -> Result<Root> {
             )
             .hint("replace it by a directory, or give it and its directory to root"));
         }
-        return Root::open(&path);
+        return Ok((Root::open(&path)?, false));
     }
-    folder.dir(name)?.ok_or_else(|| Error::new("publish kernels in", path, "it is not a directory"))
+    match folder.dir(name)? {
+        Some(inside) => Ok((inside, made)),
+        None => Err(Error::new("publish kernels in", path, "it is not a directory")),
+    }
 }
 
 #[cfg(test)]
