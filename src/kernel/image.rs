@@ -39,10 +39,8 @@ impl MountedImage {
         let point = TempDir::new("ltsp-image.")?;
         let device = if kind.is_file() { Some(LoopDevice::attach(&file, image, 0, 0)?) } else { None };
         let source = device.as_ref().map_or(image, LoopDevice::path);
-        let mount = Mount::device(source, fstype, point.path(), "").map_err(|error| {
-            Error::new("mount the image", image, error.to_string())
-                .hint("if it is damaged, make it again with ltsp-update-image")
-        })?;
+        let mount = Mount::device(source, fstype, point.path(), "")
+            .map_err(|error| Error::new("mount the image", image, error.to_string()))?;
         Ok(Self { _mount: mount, _device: device, point })
     }
 
