@@ -1,3 +1,5 @@
-//! From the name an admin typed to a chroot and the name of its image.
+//! From the name an admin typed to a chroot that can be read.
 
+pub mod architecture;
 pub mod listing;
+pub mod locate;
