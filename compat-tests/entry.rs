@@ -9,9 +9,9 @@ use ltsp_core::error::{During, Error, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags, chownat, lsetxattr, makedev, mknodat};
 use sha2::{Digest, Sha256};
 
-use crate::case::{Entry, EntryKind, Random};
 use crate::encoding::{attribute_bytes, from_base64};
 use crate::machine::remove;
+use crate::setup::{Entry, EntryKind, Random};
 
 /// The static busybox of the root, which cases call a file of the testing machine.
 pub const HOST_BUSYBOX: &str = "/usr/bin/busybox";

@@ -4,7 +4,7 @@
 //! afterwards. A case takes this way:
 //!
 //! 1. [`options`], [`suite`]: which cases, how many at a time, and the count at the end;
-//! 2. [`case`], [`tree`]: a file becomes a typed case;
+//! 2. [`case`], [`setup`], [`tree`]: a file becomes a typed case;
 //! 3. [`sandbox`]: the program starts itself anew in namespaces of its own, and there
 //! 4. [`machine`] lays a writable layer over the root that [`root_fs`] has built, and moves into it;
 //! 5. [`world`], [`entry`], [`stand_ins`]: the setup of the case;
@@ -12,7 +12,8 @@
 //! 7. [`leftovers`], [`snapshot`], [`image`], [`observe`]: what is there afterwards;
 //! 8. [`compare`]: against what the case expects.
 //!
-//! [`self_test`] plants differences that must be found. [`encoding`] is base64 and the like.
+//! [`self_test`] plants differences that must be found. [`encoding`] is base64 and the like, [`ordered`]
+//! a JSON object in the order of its file.
 
 // A test program talks to whoever runs it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -21,6 +22,8 @@ mod options;
 mod suite;
 
 mod case;
+mod ordered;
+mod setup;
 mod tree;
 
 mod sandbox;

@@ -72,8 +72,8 @@ impl Recipe {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| {
-                Error::action("start mmdebstrap", error.to_string())
-                    .hint("install it: apt-get install mmdebstrap")
+                Error::io("start", "mmdebstrap", error)
+                    .hint("it comes with the package of that name: apt-get install mmdebstrap")
             })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -33,7 +33,7 @@ invoke-rc.d nbd-server start
 
 /// What is wrong, the line of shell that does it, and how each reported difference begins.
 const PLANTED: &[(&str, &str, &[&str])] = &[
-    ("nothing", "", &[]),
+    ("right", "", &[]),
     ("image-mode", "chmod 0600 $image", &["images > /opt/ltsp/images/amd64.img > mode:"]),
     ("image-owner", "chown 0:7 $image", &["images > /opt/ltsp/images/amd64.img > gid:"]),
     (
@@ -170,44 +170,54 @@ pub fn checks(basis: &str) -> Result<Vec<Check>, String> {
 /// Checks for which the case itself is changed, too.
 fn with_other_cases(basis: &Value) -> Vec<Check> {
     let attribute = json!({"setup": {"xattrs": {"/opt/ltsp/amd64/bin/true": {"user.note": "text"}}}});
-    let late_signal = json!({"signal": {"name": "TERM", "when": {"after": 50}}});
+    let environment = json!({"setup": {"cwd": "/srv", "env": {"GREETING": "hello", "HOME": null}}});
+    let mount = json!({"setup": {"mounts": [{"at": "/srv/data", "type": "tmpfs", "options": "mode=0755"}]}});
+    let process = json!({"name": "dpkg", "lock": "/etc/fstab", "seconds": 3, "then": {"/etc/late": "late"}});
     let signal = json!({"signal": {"name": "INT", "to": "group", "when": {"process": "sleep"}}});
-    vec![
-        check(
-            basis,
+    let late_signal = json!({"signal": {"name": "TERM", "when": {"after": 50}}});
+    let ignored = json!({"expect": {"exit": 7}, "ignore": ["stdout_empty", "ex*"]});
+    let checks: [(&str, &str, &[&str], Value); 11] = [
+        ("mention", "", &["stderr does not mention \"zebra\""], json!({"stderr_mentions": ["zebra"]})),
+        ("failure", "", &["exit: expected a failure"], json!({"expect": {"exit": "failure"}})),
+        ("ignored", "", &[], ignored),
+        ("time-limit", "sleep 30", &["exit: expected 0, observed \"killed"], json!({"timeout": 4.0})),
+        ("signal", "sleep 30", &["exit: expected 0, observed \"signal INT\""], signal),
+        (
+            "signal-not-sent",
+            "",
+            &["exit: expected 0, observed \"0 before the signal was sent\""],
+            late_signal,
+        ),
+        (
             "image-attribute",
             "",
             &[
                 "images > /opt/ltsp/images/amd64.img > superblock > xattrs:",
                 "images > /opt/ltsp/images/amd64.img > tree > /bin/true > xattrs: unexpected",
             ],
-            &attribute,
+            attribute,
         ),
-        check(
-            basis,
-            "mention",
-            "",
-            &["stderr does not mention \"zebra\""],
-            &json!({"stderr_mentions": ["zebra"]}),
+        (
+            "environment",
+            "[ \"$PWD $(umask) $GREETING ${HOME-none}\" = '/srv 0022 hello none' ]; ! true 2> /dev/null < /dev/tty",
+            &[],
+            environment,
         ),
-        check(basis, "failure", "", &["exit: expected a failure"], &json!({"expect": {"exit": "failure"}})),
-        check(
-            basis,
-            "time-limit",
-            "sleep 30",
-            &["exit: expected 0, observed \"killed at the time limit\""],
-            &json!({"timeout": 4.0}),
+        ("unmounted", "umount /srv/data", &["unmounted: unexpected: [\"/srv/data\"]"], mount),
+        (
+            "process",
+            "grep -q POSIX /proc/locks",
+            &["elsewhere > /etc/late: unexpected"],
+            json!({"settle": 5, "setup": {"files": {"/etc/fstab": ""}, "processes": [process]}}),
         ),
-        check(
-            basis,
-            "signal-not-sent",
-            "",
-            &["exit: expected 0, observed \"0 before the signal was sent\""],
-            &late_signal,
+        (
+            "untouched-by-processes",
+            "pgrep -x nbd-server > /dev/null; pkill -HUP -x nbd-server; sleep 0.2; pgrep -x nbd-server > /dev/null",
+            &[],
+            json!({"setup": {"processes": [{"name": "nbd-server"}]}}),
         ),
-        check(basis, "signal", "sleep 30", &["exit: expected 0, observed \"signal INT\""], &signal),
-        check(basis, "ignored", "", &[], &json!({"expect": {"exit": 7}, "ignore": ["stdout_empty", "ex*"]})),
-    ]
+    ];
+    checks.iter().map(|(name, line, reported, change)| check(basis, name, line, reported, change)).collect()
 }
 
 fn check(basis: &Value, name: &str, line: &str, reported: &[&str], change: &Value) -> Check {
@@ -215,7 +225,7 @@ fn check(basis: &Value, name: &str, line: &str, reported: &[&str], change: &Valu
     case["argv"] = json!(["sh", "-c", format!("{RIGHT}{line}")]);
     merge(&mut case, change);
     let title = match reported {
-        [] => "is not reported",
+        [] => "is accepted",
         _ => "is reported",
     };
     Check {

@@ -12,9 +12,9 @@ use std::time::Duration;
 use ltsp_core::error::{During, Error, Result};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
-use crate::case::{File, Process, Shim, Shims};
 use crate::entry::put;
 use crate::machine::STAGE;
+use crate::setup::{File, Process, Shim, Shims};
 
 /// What was put in place, and what it noted.
 pub struct StandIns {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use ltsp_core::error::{During, Error, Result};
 
-use crate::case::{Entry, Ordered};
+use crate::ordered::Ordered;
+use crate::setup::Entry;
 
 /// All trees of a directory, by name.
 pub struct Trees(BTreeMap<String, Tree>);

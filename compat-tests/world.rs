@@ -9,9 +9,9 @@ use ltsp_core::error::{During, Error, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use sha2::{Digest, Sha256};
 
-use crate::case::{Contents, Dirs, Entry, EntryKind, File, Image, Mount, MountKind, Setup};
 use crate::entry::{below, make_parents, put, set_attribute};
 use crate::machine::{STAGE, remove};
+use crate::setup::{Contents, Dirs, Entry, EntryKind, File, Image, Mount, MountKind, Setup};
 use crate::stand_ins::{StandIns, start_processes, write_shims};
 use crate::tree::Trees;
 
