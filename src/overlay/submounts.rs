@@ -118,7 +118,8 @@ mod tests {
     // U56, D1
     #[test]
     fn a_neighbour_with_a_longer_name_is_no_submount() {
-        let table = [("/opt/ltsp/amd64-old/boot", "ext4"), ("/opt/ltsp/amd64/boot", "ext4"), ("/opt", "ext4")];
+        let table =
+            [("/opt/ltsp/amd64-old/boot", "ext4"), ("/opt/ltsp/amd64/boot", "ext4"), ("/opt", "ext4")];
         assert_eq!(selected(&table, "/opt/ltsp/amd64", &[]), ["/opt/ltsp/amd64/boot"]);
         assert_eq!(selected(&table, "/opt/ltsp/amd64/boot", &[]), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! What is mounted: `/proc/self/mountinfo` as values.
+//! What is mounted: `/proc/thread-self/mountinfo` as values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -18,12 +18,13 @@ pub struct MountPoint {
     pub fstype: OsString,
 }
 
-/// All mounts that this process sees, in the order in which they were made.
+/// All mounts that this thread sees, in the order in which they were made.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
 pub fn read() -> Result<Vec<MountPoint>> {
-    let path = "/proc/self/mountinfo";
+    // A thread can have a namespace of its own.
+    let path = "/proc/thread-self/mountinfo";
     Ok(parse(&std::fs::read(path).during("read", path)?))
 }
 
