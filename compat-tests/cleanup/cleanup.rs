@@ -115,7 +115,10 @@ fn our_cleanup_does_what_the_originals_scripts_do() {
         ("etc/gshadow", "root:*::\nuser:!::\n"),
         ("etc/gshadow-", "user:!::\n"),
         ("etc/hostname", "server\n"),
-        ("etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"),
+        (
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\npolkitd:x:996:996::/:\nuser:x:1000:1000::/home/user:/bin/sh\n",
+        ),
         ("etc/passwd-", "user:x:1000:1000::/home/user:/bin/sh\n"),
         ("etc/resolv.conf", "nameserver 127.0.0.1\n"),
         ("etc/shadow", "root:$6$root:1::::::\nuser:$6$user:1::::::\n"),
@@ -178,7 +181,9 @@ fn our_cleanup_does_what_the_originals_scripts_do() {
         "generate-default-snakeoil --force-overwrite\n"
     );
     assert_eq!(fs::read_link(view.root().join("boot/vmlinuz")).unwrap(), Path::new("vmlinuz-6.1.0-1-amd64"));
-    assert_eq!(world.messages().len(), 1);
+    let messages = world.messages();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[1].starts_with("WARN") && messages[1].ends_with("from 500 on are removed too: polkitd"));
 }
 
 // C14

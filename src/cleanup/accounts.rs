@@ -11,9 +11,10 @@ use crate::error::{Result, shown};
 use crate::sys::confined::Root;
 
 use super::account_file::{AccountFile, Name, field, id, members};
+use super::login_defs;
 
-/// The ids of the accounts and groups that are removed (C22, C24). They are not those of login.defs:
-/// the range is that of old Debian (500), Red Hat (500) and new systems (1000) together.
+/// The ids of the accounts and groups that are removed (C22, C24), whatever login.defs says: some
+/// distributions used to count people from 500 on.
 pub const IDS: RangeInclusive<u64> = 500..=60000;
 
 /// Where the fields are (passwd(5), group(5), gshadow(5)).
@@ -33,8 +34,8 @@ const GSHADOW_MEMBERS: usize = 3;
 pub fn remove_users(root: &Root) -> Result<()> {
     let Some(mut passwd) = AccountFile::read(root, "etc/passwd")? else { return Ok(()) };
     let gone = Gone::of(&passwd);
-    let private_groups =
-        if has_private_groups(root)? { gone.private_groups(root, &passwd)? } else { Vec::new() };
+    let private_groups = gone.private_groups(root, &passwd)?;
+    tell_about_services(root, &passwd)?;
     passwd.retain(|line| !is_removed(line, UID));
     for path in ["etc/shadow", "etc/subuid", "etc/subgid"] {
         edit(root, path, |file| {
@@ -129,6 +130,10 @@ impl Gone {
     ///
     /// The moment matters for groups outside of the range only: the others go anyway.
     fn private_groups(&self, root: &Root, passwd: &AccountFile) -> Result<Vec<Name>> {
+        if !login_defs::value(root, "USERGROUPS_ENAB")?.is_some_and(|value| value.eq_ignore_ascii_case("yes"))
+        {
+            return Ok(Vec::new());
+        }
         let Some(group) = AccountFile::read(root, "etc/group")? else { return Ok(Vec::new()) };
         // Of each id, the accounts that have it as their primary group.
         let mut primary: HashMap<u64, Vec<&[u8]>> = HashMap::new();
@@ -171,17 +176,25 @@ fn edit(root: &Root, path: &'static str, change: impl FnOnce(&mut AccountFile)) 
     }
 }
 
-/// USERGROUPS_ENAB of the chroot's login.defs(5): the last line that sets it counts; no without one.
-fn has_private_groups(root: &Root) -> Result<bool> {
-    let text = root.read("etc/login.defs")?.unwrap_or_default();
-    let mut enabled = false;
-    for line in text.split(|&byte| byte == b'\n') {
-        let mut words = line.split(|byte| b" \t\"\r".contains(byte)).filter(|word| !word.is_empty());
-        if words.next() == Some(b"USERGROUPS_ENAB") {
-            enabled = words.next().is_some_and(|value| value.eq_ignore_ascii_case(b"yes"));
-        }
+/// The range is wider than that of people on today's systems, where services have the ids below 1000:
+/// their accounts go as well, which may keep them from starting on the clients. Not changed, as the
+/// original's users rely on the range, but told.
+fn tell_about_services(root: &Root, passwd: &AccountFile) -> Result<()> {
+    let first_of_people =
+        login_defs::value(root, "UID_MIN")?.and_then(|value| value.parse().ok()).unwrap_or(1000_u64);
+    let of_services =
+        |line: &&Vec<u8>| is_removed(line, UID) && id(line, UID).is_some_and(|uid| uid < first_of_people);
+    let names: Vec<_> = passwd
+        .lines()
+        .iter()
+        .filter(of_services)
+        .filter_map(|line| field(line, 0))
+        .map(|name| shown(&*String::from_utf8_lossy(name)))
+        .collect();
+    if !names.is_empty() {
+        log::warn!("accounts of services with ids from 500 on are removed too: {}", names.join(", "));
     }
-    Ok(enabled)
+    Ok(())
 }
 
 #[cfg(test)]

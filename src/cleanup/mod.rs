@@ -13,6 +13,7 @@ pub mod packages;
 
 mod account_file;
 mod inside;
+mod login_defs;
 mod steps;
 mod walk;
 
