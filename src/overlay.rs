@@ -33,7 +33,9 @@ impl View {
     /// A view of `chroot` without the submounts named in `excluded_mounts` (U57, D12): their mount
     /// points as the mount table has them, compared literally.
     ///
-    /// Which other submounts it shows: [`submounts`].
+    /// It shows the others that are file systems on a disk: btrfs and ext*, as the original (U56), and
+    /// bcachefs, f2fs, jfs, nilfs2, reiser4, reiserfs, xfs and zfs. Of any other one the directory shows that
+    /// lies under it.
     ///
     /// # Errors
     /// When the chroot cannot be looked up, the kernel has no overlay or tmpfs (U52), or cannot put an
