@@ -389,7 +389,8 @@ mod tests {
             let reader = scope.spawn(|| {
                 let mut read_last = 0;
                 while !stop.load(Ordering::SeqCst) {
-                    let number: u32 = read(&image.current).expect("an image").parse().expect("a complete image");
+                    let number: u32 =
+                        read(&image.current).expect("an image").parse().expect("a complete image");
                     assert!(number >= read_last);
                     read_last = number;
                 }

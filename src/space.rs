@@ -133,8 +133,9 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_refused_with_both_figures() {
         let dir = tempfile::tempdir().unwrap();
-        let estimate = Estimate { data: u64::MAX, usual: 3_000_000_000_000_000, least: 1_000_000_000_000_000 };
+        let estimate =
+            Estimate { data: u64::MAX, usual: 3_000_000_000_000_000, least: 1_000_000_000_000_000 };
         let error = estimate.check(&dir.path().join("x.img.tmp")).unwrap_err().to_string();
-        assert!(error.contains("about 3000.0 TB are needed") && error.contains("is free"), "{error}");
+        assert!(error.contains("about 3.0 PB are needed") && error.contains("is free"), "{error}");
     }
 }

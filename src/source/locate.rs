@@ -32,9 +32,8 @@ impl<'a> Locator<'a> {
     pub fn new(base: &'a Path, images_count: bool) -> Result<Self> {
         let hint = "name the directory that holds the chroots with --base, or with BASE in \
                     /etc/ltsp/ltsp-server.conf";
-        let metadata = std::fs::metadata(base).map_err(|source| {
-            Error::io("use the base directory", base, source).hint(hint)
-        })?;
+        let metadata = std::fs::metadata(base)
+            .map_err(|source| Error::io("use the base directory", base, source).hint(hint))?;
         if !metadata.is_dir() {
             return Err(Error::new("use the base directory", base, "it is not a directory").hint(hint));
         }
@@ -71,8 +70,14 @@ impl<'a> Locator<'a> {
     fn every_chroot(&self) -> Result<Vec<Source>> {
         let names = listing::chroots(self.base)?;
         if names.is_empty() {
-            return Err(Error::new("find a chroot in", self.base, "no directory in it has an executable bin/true")
-                .hint("make one there first, for example with debootstrap, or name a chroot or / as an argument"));
+            return Err(Error::new(
+                "find a chroot in",
+                self.base,
+                "no directory in it has an executable bin/true",
+            )
+            .hint(
+                "make one there first, for example with debootstrap, or name a chroot or / as an argument",
+            ));
         }
         let mut sources: Vec<Source> = Vec::new();
         for directory in names {
@@ -83,7 +88,11 @@ impl<'a> Locator<'a> {
             };
             // The directory that has the very name of the image goes before one whose name was cut.
             let left_out = if directory == source.name { std::mem::replace(same, source) } else { source };
-            log::warn!("{} is left out: its image would be {}.img too", shown(&left_out.chroot), shown(&left_out.name));
+            log::warn!(
+                "{} is left out: its image would be {}.img too",
+                shown(&left_out.chroot),
+                shown(&left_out.name)
+            );
         }
         Ok(sources)
     }
@@ -93,13 +102,10 @@ impl<'a> Locator<'a> {
             return Err(Error::said("an argument is empty: it names no chroot"));
         }
         let path = reduced(operand);
-        let found = [self.base.join(&path), path.clone()];
         // Below the base directory first, for absolute operands too (U30).
         let inside = self.base.join(path.strip_prefix("/").unwrap_or(&path));
-        let candidate = match path.as_os_str() == "/" {
-            true => path.clone(),
-            false => [inside, path.clone()].into_iter().find(|path| path.is_dir()).unwrap_or(found[0].clone()),
-        };
+        let below_base = path != Path::new("/") && inside.is_dir();
+        let candidate = if below_base { inside } else { path.clone() };
         let chroot = match std::fs::canonicalize(&candidate) {
             Ok(chroot) => chroot,
             Err(_) if self.images_count => return self.image_alone(&path),
@@ -114,7 +120,11 @@ impl<'a> Locator<'a> {
         let name = image_name(path.file_name())?;
         let image = crate::publish::Image::new(&self.base.join("images"), &name);
         if !image.exists() {
-            return Err(Error::new("revert to", &image.backup, "there is neither such a backup nor a chroot of that name"));
+            return Err(Error::new(
+                "revert to",
+                &image.backup,
+                "there is neither such a backup nor a chroot of that name",
+            ));
         }
         Ok(Source { chroot: self.base.join(path), name })
     }
@@ -173,7 +183,11 @@ fn image_name(directory: Option<&OsStr>) -> Result<OsString> {
         b"" => architecture::name()?,
         cut => OsString::from_vec(cut.to_vec()),
     };
-    log::warn!("the image of {} is called {}.img: a name ends at its last dot", shown(directory), shown(&name));
+    log::warn!(
+        "the image of {} is called {}.img: a name ends at its last dot",
+        shown(directory),
+        shown(&name)
+    );
     Ok(name)
 }
 
