@@ -38,9 +38,13 @@ pub(super) fn main(call: Call<'_>, words: Vec<OsString>) -> Outcome {
 }
 
 fn run(call: Call<'_>, file: Option<OsString>) -> Result<()> {
-    let loaded = legacy::load_one(super::sources(call), std::env::vars_os(), DEFAULTS)?;
+    let mut loaded = legacy::load_one(super::sources(call), std::env::vars_os(), DEFAULTS)?;
+    if file.is_none() {
+        // inetd's standard error is the connection to the client, too.
+        loaded.warnings.clear();
+    }
     let variables = super::told(loaded);
-    crate::nbd::swap::serve(&interpret(&variables, file)?)
+    crate::nbd::swap::run(&interpret(&variables, file)?)
 }
 
 fn interpret(variables: &Variables, file: Option<OsString>) -> Result<SwapSettings> {
