@@ -20,8 +20,8 @@ const LINKS: usize = 40;
 pub enum Put {
     /// It was there and stays as it was. It may export other things than the section would.
     Kept {
-        /// The sections it has, with what they export; empty if nbd-server cannot read it.
-        sections: Vec<(Vec<u8>, Option<String>)>,
+        /// The names of its sections; empty if nbd-server cannot read it.
+        sections: Vec<Vec<u8>>,
     },
     /// It was written, and a running nbd-server that is told to read it gets all of it.
     Written,
@@ -53,8 +53,7 @@ pub fn put(dir: &Path, section: &Section, image: Option<&OsStr>, overwrite: bool
     let groups = keyfile::parse(&text).unwrap_or_default();
     let outdated = image.is_some_and(|image| Section::is_of_5_3(&text, image));
     if !overwrite && !outdated {
-        let sections = groups.into_iter().map(|group| (group.string("exportname"), group.name));
-        return Ok(Put::Kept { sections: sections.map(|(export, name)| (name, export)).collect() });
+        return Ok(Put::Kept { sections: groups.into_iter().map(|group| group.name).collect() });
     }
     write(&target, &section.text, Some(&metadata))?;
     let had_it = groups.iter().any(|group| group.name == section.name.as_encoded_bytes());
@@ -109,7 +108,9 @@ fn target(path: &Path) -> Result<PathBuf> {
         match fs::read_link(&at) {
             Ok(next) => at = at.parent().unwrap_or(Path::new("/")).join(next),
             // Not a link, or nothing there.
-            Err(source) if matches!(source.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => return Ok(at),
+            Err(source) if matches!(source.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
+                return Ok(at);
+            }
             Err(source) => return Err(Error::io("look at", path, source)),
         }
     }
@@ -149,7 +150,7 @@ mod tests {
         fs::write(file(&dir), "# mine\n").unwrap();
         assert_eq!(put_in(&dir, false), Put::Kept { sections: Vec::new() });
         fs::write(file(&dir), "[x]\nexportname = /y\n[z]\n").unwrap();
-        let sections = vec![(b"x".to_vec(), Some("/y".to_owned())), (b"z".to_vec(), None)];
+        let sections = vec![b"x".to_vec(), b"z".to_vec()];
         assert_eq!(put_in(&dir, false), Put::Kept { sections });
         assert_eq!(fs::read(file(&dir)).unwrap(), b"[x]\nexportname = /y\n[z]\n");
     }

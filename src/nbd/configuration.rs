@@ -213,10 +213,11 @@ mod tests {
             ("", local(PORT), None),
             ("port = 99\n", local(99), None),
             ("port = nbd\n", Vec::new(), None),
-            ("listenaddr = 0.0.0.0, 192.0.2.1\n", vec![
-                (Ipv4Addr::LOCALHOST.into(), PORT),
-                ("192.0.2.1".parse().unwrap(), PORT),
-            ], None),
+            (
+                "listenaddr = 0.0.0.0, 192.0.2.1\n",
+                vec![(Ipv4Addr::LOCALHOST.into(), PORT), ("192.0.2.1".parse().unwrap(), PORT)],
+                None,
+            ),
             ("listenaddr = a.example\n", Vec::new(), None),
             ("unixsock = /run/s\n", Vec::new(), Some("/run/s")),
             ("unixsock = /run/s\nduallisten = true\n", local(PORT), Some("/run/s")),

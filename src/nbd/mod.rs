@@ -13,5 +13,7 @@ pub mod service;
 pub mod swap;
 
 mod configure;
+#[cfg(test)]
+mod real_server;
 
 pub use configure::configure;

@@ -79,7 +79,8 @@ fn info(socket: &mut (impl Read + Write), name: &[u8]) -> io::Result<Option<bool
     option(socket, protocol::OPT_INFO, &[&length.to_be_bytes(), name, &0_u16.to_be_bytes()].concat())?;
     loop {
         let magic = u64::from_be_bytes(array(socket)?);
-        let [_option, kind, length] = [array(socket)?, array(socket)?, array(socket)?].map(u32::from_be_bytes);
+        let [_option, kind, length] =
+            [array(socket)?, array(socket)?, array(socket)?].map(u32::from_be_bytes);
         if magic != protocol::REPLY_MAGIC || length > protocol::LONGEST {
             return Err(ErrorKind::InvalidData.into());
         }
@@ -169,11 +170,8 @@ mod tests {
     #[test]
     fn it_asks_for_information_and_says_goodbye() {
         let (_, sent) = asked(&[reply(1, b"")], &["/a"]);
-        let expected: &[&[u8]] = &[
-            &[0, 0, 0, 1],
-            b"IHAVEOPT\0\0\0\x06\0\0\0\x08\0\0\0\x02/a\0\0",
-            b"IHAVEOPT\0\0\0\x02\0\0\0\0",
-        ];
+        let expected: &[&[u8]] =
+            &[&[0, 0, 0, 1], b"IHAVEOPT\0\0\0\x06\0\0\0\x08\0\0\0\x02/a\0\0", b"IHAVEOPT\0\0\0\x02\0\0\0\0"];
         assert_eq!(sent, expected.concat());
     }
 }

@@ -184,6 +184,78 @@ impl Drop for Padding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nbd::real_server::{Client, RealServer, image};
+    use std::os::unix::fs::symlink;
+
+    fn export(conf_d: &Path, name: &str) {
+        let path = conf_d.with_file_name(format!("{name}.img"));
+        image(&path);
+        let text = format!("[/x/{name}]\nexportname = {}\nreadonly = true\n", path.display());
+        conf_d::write(&conf_d.join(format!("{name}.conf")), text.as_bytes(), None).unwrap();
+    }
+
+    // D34: without dropping clients. Releases with the defect fail here without the padding.
+    #[test]
+    fn a_client_goes_on_reading_while_one_export_after_the_other_is_added() {
+        let server = RealServer::start(|conf_d| export(conf_d, "first"));
+        let mut client = Client::connect(server.port, "/x/first");
+        let mut names = vec!["/x/first".to_owned()];
+        for number in 0..8 {
+            assert_eq!(client.read(512), vec![1; 512]);
+            export(&server.conf_d(), &number.to_string());
+            let name = format!("/x/{number}");
+            let process = server.process();
+            assert!(process.catches_hangup);
+            assert_eq!(reload(&process, &server.conf_d(), &[OsStr::new(&name)]).unwrap(), Reload::Serves);
+            assert!(!server.conf_d().join(PADDING).exists());
+            names.push(name);
+            // Old and new ones are really served, not only known.
+            for name in &names {
+                assert_eq!(Client::connect(server.port, name).read(1024), vec![2; 512], "{name}");
+            }
+            assert_eq!(client.read(3 * 512), vec![3; 512]);
+        }
+        let serving: Vec<_> = Process::all(Path::new("/proc")).unwrap();
+        assert!(
+            serving.iter().any(|process| process.main == server.process().main && !process.catches_hangup)
+        );
+    }
+
+    #[test]
+    fn a_server_that_would_not_read_the_files_is_not_told() {
+        let server = RealServer::start(|conf_d| export(conf_d, "first"));
+        let refused = || {
+            let names = [OsStr::new("/x/second")];
+            let error = reload(&server.process(), &server.conf_d(), &names).unwrap_err().to_string();
+            assert!(!server.conf_d().join(PADDING).exists());
+            error
+        };
+        export(&server.conf_d(), "second");
+        let broken = server.conf_d().join("broken.conf");
+        fs::write(&broken, "[mine]\n").unwrap();
+        assert!(refused().contains("[mine] has no valid exportname"));
+        fs::write(&broken, "junk").unwrap();
+        assert!(refused().contains("broken.conf: line 1"));
+        fs::remove_file(&broken).unwrap();
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let error = reload(&server.process(), elsewhere.path(), &[]).unwrap_err().to_string();
+        assert!(error.contains("does not include"), "{error}");
+        // The way to the folder does not matter.
+        let link = elsewhere.path().join("link");
+        symlink(server.conf_d(), &link).unwrap();
+        let names = [OsStr::new("/x/second")];
+        assert_eq!(reload(&server.process(), &link, &names).unwrap(), Reload::Serves);
+    }
+
+    #[test]
+    fn an_export_that_nobody_has_written_is_missed() {
+        let server = RealServer::start(|conf_d| export(conf_d, "first"));
+        let names = [OsStr::new("/x/none")];
+        assert_eq!(reload(&server.process(), &server.conf_d(), &names).unwrap(), Reload::Failed);
+        let names = [OsStr::new("/x/first")];
+        assert_eq!(reload(&server.process(), &server.conf_d(), &names).unwrap(), Reload::Serves);
+    }
 
     #[test]
     fn releases_with_the_defect_are_known() {

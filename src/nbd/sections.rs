@@ -156,6 +156,28 @@ mod tests {
         }
     }
 
+    // N7, D23: what is accepted is read back by nbd-server as it is
+    #[test]
+    fn odd_names_that_are_accepted_are_served() {
+        use crate::nbd::real_server::{Client, RealServer, image};
+        let base = tempfile::tempdir().unwrap();
+        std::fs::create_dir(base.path().join("images")).unwrap();
+        let names = ["a b", " lead", "trail ", "q\"uo'te", "#a;b=c", "$HOME*?{x}", "ä\u{a0}", "a,b:c~", "-x"];
+        let sections = names.map(|name| Section::image(base.path(), OsStr::new(name)).unwrap());
+        let server = RealServer::start(|conf_d| {
+            for (name, section) in names.iter().zip(&sections) {
+                image(&base.path().join(format!("images/{name}.img")));
+                // Everybody may connect to this one, which has no list.
+                let text = String::from_utf8(section.text.clone()).unwrap().replace(ALLOW, "/nonexistent");
+                std::fs::write(conf_d.join(&section.file), text).unwrap();
+            }
+        });
+        for section in &sections {
+            let name = section.name.to_str().unwrap();
+            assert_eq!(Client::connect(server.port, name).read(512), vec![1; 512], "{name}");
+        }
+    }
+
     // H27
     #[test]
     fn a_section_of_ltsp_5_3_is_known_by_its_first_line() {

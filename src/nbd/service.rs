@@ -1,7 +1,5 @@
 //! The service of nbd-server.
 
-use std::path::Path;
-
 use rustix::fs::{Access, access};
 
 use crate::error::{Error, Result};
