@@ -102,7 +102,8 @@ impl Run<'_> {
         let running = source.chroot == Path::new("/");
         let packages = running.then(|| PackageLock::acquire(Path::new(DPKG))).transpose()?;
         let view = View::new(&source.chroot, &self.settings.excluded_mounts)?;
-        cleanup::clean(&view, &source.chroot)?;
+        let root = Root::open(view.root())?.known_as(&source.chroot);
+        cleanup::clean(&root, &self.settings.child_environment)?;
         Ok(Cleaned { view, _packages: packages })
     }
 

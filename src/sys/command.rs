@@ -173,7 +173,12 @@ impl Command {
         let mut child = spawned.map_err(|source| {
             let program = shown(self.inner.get_program());
             if source.kind() == std::io::ErrorKind::NotFound {
-                Error::action(format!("run {program}"), "there is no such program in PATH")
+                let reason = if program.contains('/') {
+                    "there is no such program, or the interpreter or loader that it names is missing"
+                } else {
+                    "there is no such program in PATH"
+                };
+                Error::action(format!("run {program}"), reason)
             } else {
                 Error::action(format!("run {program}"), source.to_string())
             }
