@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How much of a child's output is kept, in bytes from the end.
 const KEPT: usize = 64 * 1024;
 
-/// A program to be run. Its standard input is empty.
+/// A program to be run. Its standard input is empty, unless it is given ours.
 ///
 /// It runs in a process group of its own, so that whatever it starts ends with it when a signal stops
 /// us; and it gets SIGTERM if we die without being able to say so. To be started from the main thread
@@ -78,6 +78,13 @@ impl Command {
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.inner.args(args);
+        self
+    }
+
+    /// Gives it our standard input.
+    #[must_use]
+    pub fn inherit_stdin(mut self) -> Self {
+        self.inner.stdin(Stdio::inherit());
         self
     }
 
