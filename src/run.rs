@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
 use crate::engine;
-use crate::error::Result;
+use crate::error::{Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
 use crate::overlay::View;
@@ -77,7 +77,7 @@ impl Run<'_> {
             Action::Revert => {
                 image.revert()?;
                 *published = true;
-                log::info!("Reverted {}; reboot the clients that use it", image.current.display());
+                log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
                 self.kernels(source, None)
             }
         }
@@ -116,6 +116,7 @@ impl Run<'_> {
         estimate.check(&image.temporary)?;
 
         let new = image.begin()?;
+        log::debug!("Making an image of {}", shown(&source.chroot));
         engine::write(&engine::Job {
             source: root,
             destination: &image.temporary,
@@ -126,7 +127,7 @@ impl Run<'_> {
             environment: &self.settings.child_environment,
         })?;
         let bytes = new.publish(self.settings.backup)?;
-        log::debug!("Created {} ({}) from {}", image.current.display(), size(bytes), source.chroot.display());
+        log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
     }
 
