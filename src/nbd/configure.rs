@@ -55,10 +55,13 @@ impl Places {
             match Section::image(&settings.base, &image) {
                 Ok(section) => self.put(&section, Some(&image), settings, &mut changes)?,
                 // D23
-                Err(reason) => log::warn!(
-                    "{} gets no export: its name {reason}, which nbd-server would misread",
-                    shown(settings.base.join("images").join(&image))
-                ),
+                Err(reason) => {
+                    let path = settings.base.join("images").join(&image);
+                    log::warn!(
+                        "{}.img gets no export: its name {reason}, which nbd-server would misread",
+                        shown(path)
+                    );
+                }
             }
         }
         Ok(changes)
@@ -98,11 +101,11 @@ impl Places {
 
     /// What would keep the exports from being served, or serve them to everybody.
     fn check(&self) -> Result<()> {
-        for path in configuration::included(&self.conf_d)? {
+        for path in configuration::included(Path::new("/"), &self.conf_d)? {
             stale(&path).iter().for_each(|told| log::info!("{told}"));
         }
         // Without its main file nbd-server does not start at all: nothing is served to anybody.
-        if let Ok(groups) = configuration::groups(&self.main) {
+        if let Ok(groups) = configuration::groups(Path::new("/"), &self.main) {
             let problems = [self.not_included(groups.first()), self.open_to_all()];
             problems.iter().flatten().for_each(|told| log::warn!("{told}"));
         }
@@ -154,7 +157,7 @@ fn stale(path: &Path) -> Vec<String> {
     if !path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ltsp_")) {
         return Vec::new();
     }
-    let groups = configuration::groups(path).unwrap_or_default();
+    let groups = configuration::groups(Path::new("/"), path).unwrap_or_default();
     let images = groups.iter().filter_map(|group| group.string("exportname"));
     // A pattern stands for many files, a relative path for one that depends on the server.
     let gone =
@@ -256,7 +259,9 @@ mod tests {
         let world = World::new(&[]);
         let main = |text: &str| {
             fs::write(&world.places.main, text).unwrap();
-            world.places.not_included(configuration::groups(&world.places.main).unwrap().first())
+            world
+                .places
+                .not_included(configuration::groups(Path::new("/"), &world.places.main).unwrap().first())
         };
         let dir = world.places.conf_d.display().to_string();
         assert_eq!(main(&format!("[generic]\n\tincludedir = {dir}/\n")), None);

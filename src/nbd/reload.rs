@@ -66,12 +66,12 @@ pub enum Reload {
 pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Reload> {
     let root = process.root();
     let mut all = Configuration::read(&root, &process.main)?;
-    let include = all.include.as_deref().map(|include| below(&root, include));
-    let Some(include) = include.filter(|include| is_same(include, conf_d)) else {
+    let Some(include) = all.include.as_deref().filter(|include| is_same(&below(&root, include), conf_d))
+    else {
         let reason = format!("it does not include {}", conf_d.display());
         return Err(Error::new("reload nbd-server from", &process.main, reason));
     };
-    process.may_read(all.files.iter().chain([&include]).map(PathBuf::as_path))?;
+    process.may_read(all.files.iter().map(PathBuf::as_path).chain([include]))?;
 
     let listening = &mut all.listening;
     listening.socket = listening.socket.as_deref().map(|socket| below(&root, socket));
@@ -158,7 +158,7 @@ impl Padding {
     fn new(conf_d: &Path, sections: usize) -> Result<Self> {
         let path = conf_d.join(PADDING);
         // One left behind by a killed run is among the sections counted, and is replaced.
-        let left = configuration::groups(&path).map_or(0, |groups| groups.len());
+        let left = configuration::groups(Path::new("/"), &path).map_or(0, |groups| groups.len());
         let mut text = String::from("# Here only while nbd-server reloads.\n");
         for index in 1..=missing(sections - left.min(sections)) {
             // Writing to a string cannot fail.
@@ -257,6 +257,54 @@ mod tests {
         assert_eq!(reload(&server.process(), &server.conf_d(), &names).unwrap(), Reload::Serves);
     }
 
+    /// A process that is called nbd-server and does this when it gets SIGHUP. It is gone when dropped.
+    struct Pretender(std::process::Child);
+
+    impl Pretender {
+        fn start(main: &Path, on_hangup: &str) -> Self {
+            let script = format!(
+                "printf nbd-server > /proc/self/comm; trap '{on_hangup}' HUP; while :; do sleep 0.05; done"
+            );
+            let child = std::process::Command::new("sh").args(["-c", &script, "sh", "-C"]).arg(main).spawn();
+            Self(child.unwrap())
+        }
+
+        fn process(&self) -> Process {
+            let pid = rustix::process::Pid::from_child(&self.0);
+            // Only so that a failure ends.
+            for _ in 0..1500 {
+                let all = Process::all(Path::new("/proc")).unwrap();
+                if let Some(ready) = all.into_iter().find(|one| one.pid == pid && one.catches_hangup) {
+                    return ready;
+                }
+                command::sleep(Duration::from_millis(20)).unwrap();
+            }
+            panic!("waited in vain");
+        }
+    }
+
+    impl Drop for Pretender {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    // D34
+    #[test]
+    fn an_end_is_noticed_and_silence_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf_d = dir.path().join("conf.d");
+        fs::create_dir(&conf_d).unwrap();
+        let main = dir.path().join("config");
+        fs::write(&main, format!("[generic]\nincludedir = {}\n", conf_d.display())).unwrap();
+        for (on_hangup, outcome) in [("exit 1", Reload::Ended), (":", Reload::Told)] {
+            let server = Pretender::start(&main, on_hangup);
+            assert_eq!(reload(&server.process(), &conf_d, &[OsStr::new("/x")]).unwrap(), outcome);
+            assert!(!conf_d.join(PADDING).exists());
+        }
+    }
+
     #[test]
     fn releases_with_the_defect_are_known() {
         let cases = [
@@ -286,7 +334,7 @@ mod tests {
         let path = dir.path().join(PADDING);
         fs::write(&path, "[x]\nexportname = /x\n[y]\nexportname = /y\n").unwrap();
         let padding = Padding::new(dir.path(), 5).unwrap();
-        assert_eq!(configuration::groups(&path).unwrap().len(), 30);
+        assert_eq!(configuration::groups(Path::new("/"), &path).unwrap().len(), 30);
         drop(padding);
         assert!(!path.exists());
     }
