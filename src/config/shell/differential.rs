@@ -64,7 +64,7 @@ impl Random {
                     }
                     word.push(b'"');
                 }
-                3 | 4 | 5 => word.extend(self.parameter(depth)),
+                3..=5 => word.extend(self.parameter(depth)),
                 6 => {
                     word.push(b'\\');
                     word.extend(self.soup(b"a'\"\\$ \n#;~*").first());
