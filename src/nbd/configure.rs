@@ -15,7 +15,7 @@ use crate::nbd::release::Release;
 use crate::nbd::sections::{ALLOW, Section};
 use crate::nbd::server::{self, Changes};
 use crate::source::listing;
-use crate::sys::command;
+use crate::sys::{command, signals};
 
 /// The server itself.
 const PROGRAM: &str = "nbd-server";
@@ -31,6 +31,8 @@ const USUAL_BASE: &str = "/opt/ltsp";
 /// # Errors
 /// When the folder or a file cannot be written (N13), or a signal came.
 pub fn configure(settings: &NbdSettings) -> Result<()> {
+    // What a reload puts there for a moment must go again.
+    signals::catch()?;
     let places = Places::below(Path::new("/"));
     fs::create_dir_all(&places.conf_d).during("make", &places.conf_d)?;
     let _turn = conf_d::turn(&places.conf_d)?;
