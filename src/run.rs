@@ -10,7 +10,7 @@ use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
 use crate::overlay::View;
 use crate::publish::{Image, ImageFolder};
-use crate::report::size;
+use crate::report::{self, size};
 use crate::source::locate::{Locator, Source};
 use crate::space::Estimate;
 use crate::sys::command::{self, Command};
@@ -126,7 +126,7 @@ impl Run<'_> {
             environment: &self.settings.child_environment,
         })?;
         let bytes = new.publish(self.settings.backup)?;
-        log::info!("Created {} ({}) from {}", image.current.display(), size(bytes), source.chroot.display());
+        log::debug!("Created {} ({}) from {}", image.current.display(), size(bytes), source.chroot.display());
         Ok(())
     }
 
@@ -173,8 +173,7 @@ impl Run<'_> {
         if source.name.as_encoded_bytes().starts_with(b"-") {
             command = command.arg("--");
         }
-        command.arg(&source.name).status()?.check()?;
-        Ok(())
+        told(command.arg(&source.name))
     }
 
     /// `ltsp-config nbd-server` for the images of this base directory (U75, D4).
@@ -183,8 +182,7 @@ impl Run<'_> {
             return Ok(());
         }
         let command = tool("ltsp-config").changes(&self.settings.child_environment);
-        command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server").status()?.check()?;
-        Ok(())
+        told(command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server"))
     }
 }
 
@@ -192,6 +190,12 @@ impl Run<'_> {
 /// (D45); this very program where none is installed.
 fn tool(name: &str) -> Command {
     if command::exists(name) { Command::new(name) } else { Command::new("/proc/self/exe").called(name) }
+}
+
+/// Runs one of them; what it tells of its progress is for a terminal only, as our own.
+fn told(command: Command) -> Result<()> {
+    let finished = if report::on_terminal() { command.status()? } else { command.quiet()? };
+    finished.check().map(drop)
 }
 
 /// Patterns for everything in `directory`, if it lies inside the source; itself it stays, empty.

@@ -20,6 +20,7 @@ use crate::config::switch::Switch;
 use crate::config::variables::Variables;
 use crate::error::{During, Error, Result, shown};
 use crate::report;
+use crate::sys::supervise;
 
 /// What a tool makes of its command line; a mistake there may be one of several (U9).
 type Outcome = std::result::Result<(), Vec<Error>>;
@@ -43,8 +44,12 @@ const TOOLS: &[(&str, Main)] = &[
 ];
 
 /// Does the job of the tool whose name the program was called by, from the first of `args` on, and
-/// reports how it went.
+/// reports how it went. Killing the process only makes the one that works stop and undo what it did.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    supervise::supervised(|| work(args))
+}
+
+fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     let mut args = args.into_iter();
     let called_as = args.next().unwrap_or_else(|| update_image::NAME.into());
     let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
@@ -54,12 +59,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => Err(vec![unknown_tool(name)]),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(errors) => {
             for error in &errors {
                 log::error!("{error}");
             }
-            ExitCode::from(errors.first().map_or(1, Error::status))
+            errors.first().map_or(1, Error::status)
         }
     }
 }

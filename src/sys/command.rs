@@ -158,6 +158,14 @@ impl Command {
         self.finish(Stdio::piped(), Stdio::piped())
     }
 
+    /// Runs it with our standard error; what it writes to standard output is dropped.
+    ///
+    /// # Errors
+    /// As for [`Command::status`].
+    pub fn quiet(self) -> Result<Finished> {
+        self.finish(Stdio::null(), Stdio::inherit())
+    }
+
     /// Runs it with our standard output, and keeps what it writes to standard error.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ pub(super) fn interpret(
         exclude_file: exclude_file(&variables, Path::new(EXCLUDE_FILE))?,
         excludes,
         config_nbd: CONFIG_NBD.is_on(&variables),
-        given_options: line.options.iter().flat_map(Given::words).collect(),
+        given_options: line.options.iter().filter(|given| matters(given)).flat_map(Given::words).collect(),
         tftp_dirs,
         tftp_boot_dir,
         known_tftp_dirs: expanded_words(variables.get("TFTP_DIRS").unwrap_or_default()),
@@ -114,6 +114,12 @@ pub(super) fn interpret(
         child_environment: Changes { set, removed },
     };
     Ok(Interpreted { settings, warnings })
+}
+
+/// Whether an option belongs in a command line that is to do the same.
+fn matters(given: &Given<Id>) -> bool {
+    // The chroot is among the operands by now; the others do nothing.
+    !matches!(given.id, Id::Arch | Id::Port | Id::NbdNamed)
 }
 
 /// Options of earlier releases that still do something, or nothing (§11.1).
@@ -270,7 +276,7 @@ mod tests {
     // D14, U15
     #[test]
     fn the_options_given_can_be_repeated() {
-        let found = settings(&["-cb", "/x", "--exc=a b", "amd64"], &[]);
+        let found = settings(&["-cb", "/x", "--exc=a b", "-a", "amd64", "-p1"], &[]);
         assert_eq!(found.given_options, ["--cleanup", "--base=/x", "--exclude=a b"]);
         assert_eq!(found.called_as, "/usr/sbin/ltsp-update-image");
     }
