@@ -16,7 +16,8 @@ use crate::space::Estimate;
 use crate::sys::command::{self, Command};
 use crate::sys::confined::Root;
 use crate::sys::lock::PackageLock;
-use crate::sys::{mount_table, namespace, signals};
+use crate::sys::namespace::{self, Outside};
+use crate::sys::{mount_table, signals};
 
 /// Where dpkg keeps its locks and its database.
 const DPKG: &str = "/var/lib/dpkg";
@@ -41,13 +42,13 @@ pub fn run(settings: &Settings) -> Result<()> {
         engine::check(&settings.compression)?;
     }
     signals::catch()?;
-    namespace::private_mounts()?;
+    let outside = namespace::private_mounts()?;
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder };
+    let run = Run { settings, folder: &folder, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -58,6 +59,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    outside: Outside,
 }
 
 /// A cleaned view, and the lock that keeps packages from changing below it. The view goes first.
@@ -182,7 +184,8 @@ impl Run<'_> {
         if !self.settings.steps.exports {
             return Ok(());
         }
-        let command = tool("ltsp-config").changes(&self.settings.child_environment);
+        // It may start nbd-server, which must not stay in our private mount namespace.
+        let command = tool("ltsp-config").changes(&self.settings.child_environment).outside(&self.outside);
         told(command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server"))
     }
 }

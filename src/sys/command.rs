@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{Error, Result, shown};
+use crate::sys::namespace::Outside;
 use crate::sys::signals;
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
@@ -130,6 +133,21 @@ impl Command {
                 let Ok(root) = &root else { return Err(Errno::INVAL.into()) };
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
+                Ok(())
+            });
+        }
+        self
+    }
+
+    /// Runs it in the mount namespace that we came from, with `/` as its working directory.
+    #[must_use]
+    pub fn outside(mut self, outside: &Outside) -> Self {
+        let outside = outside.clone();
+        // SAFETY: between fork and exec only setns is called, on a descriptor opened beforehand.
+        unsafe {
+            self.inner.pre_exec(move || {
+                let mount = Some(LinkNameSpaceType::Mount);
+                rustix::thread::move_into_link_name_space(outside.namespace.as_fd(), mount)?;
                 Ok(())
             });
         }
