@@ -29,6 +29,8 @@ pub mod cleanup;
 pub mod excludes;
 
 pub mod engine;
+pub mod squashfs;
+
 pub mod publish;
 
 pub mod kernel;
