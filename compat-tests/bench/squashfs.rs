@@ -1,6 +1,6 @@
 //! The built-in squashfs writer as a program, for measurements and trials; it is not installed.
 //!
-//! `squashfs SOURCE IMAGE [comp=NAME] [level=N] [threads=N] [block=N] [always-fragments] [store]`
+//! `squashfs SOURCE IMAGE [comp=NAME] [level=N] [threads=N] [block=N] [always-fragments] [store] [check] [verify]`
 #![allow(clippy::print_stderr, clippy::print_stdout)] // A program for developers, who read its output.
 
 use std::fs::File;
@@ -30,6 +30,7 @@ fn run(source: &Path, image: &Path, settings: &[String]) -> Result<()> {
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
         options.source_date_epoch(&epoch)?;
     }
+    let (mut check, mut verify) = (false, false);
     for setting in settings {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         let number = || value.parse::<u32>().map_err(|_| Error::said(format!("{setting}: not a number")));
@@ -44,11 +45,22 @@ fn run(source: &Path, image: &Path, settings: &[String]) -> Result<()> {
             "always-fragments" => options.fragments = Fragments::Always,
             "no-fragments" => options.fragments = Fragments::None,
             "store" => options.store_everything(),
+            "high" => options.compression = Compression::Lz4 { high: true },
+            "check" => check = true,
+            "verify" => verify = true,
             _ => return Err(Error::said(format!("there is no setting {setting}"))),
         }
     }
-    let file = File::create(image).during("create", image)?;
+    let mut open = File::options();
+    let file =
+        open.read(true).write(true).create(true).truncate(false).open(image).during("create", image)?;
     let summary = squashfs::write(source, &file, image, &options, &|_| false, &mut |_| Ok(()))?;
     println!("{summary:?}");
+    if check {
+        squashfs::verify::self_check(&file, image, 64)?;
+    }
+    if verify {
+        squashfs::verify::compare(&file, image, source, &options, &|_| false)?;
+    }
     Ok(())
 }

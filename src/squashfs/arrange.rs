@@ -313,7 +313,10 @@ impl<'a> Arranger<'a> {
                 log::warn!("{} vanished while the image was made; it is not in there", shown(path));
             }
             Change::Modified => {
-                log::warn!("{} changed while the image was made; some of it may be missing there", shown(path));
+                log::warn!(
+                    "{} changed while the image was made; some of it may be missing there",
+                    shown(path)
+                );
             }
         }
     }

@@ -159,7 +159,8 @@ impl Compressor {
                 Method::Gzip(libdeflater::Compressor::new(level))
             }
             Compression::Xz => {
-                let mut options = liblzma::stream::LzmaOptions::new_preset(XZ_PRESET).map_err(|e| failed("xz", e))?;
+                let mut options =
+                    liblzma::stream::LzmaOptions::new_preset(XZ_PRESET).map_err(|e| failed("xz", e))?;
                 // The kernel's decoder allocates one block, and metadata blocks at least.
                 options.dict_size(block_size.max(u32::try_from(METADATA_SIZE).unwrap_or(u32::MAX)));
                 let mut filters = liblzma::stream::Filters::new();

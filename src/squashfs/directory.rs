@@ -57,7 +57,8 @@ pub(super) fn write_listing(table: &mut MetadataWriter, entries: &[DirectoryEntr
             let offset = too_long(at - narrow(start.offset))?;
             index.push(IndexEntry { offset, block: table.position()?.block, name: first.name.to_vec() });
         }
-        let count = run_length(rest, if is_indexed { METADATA_SIZE - at % METADATA_SIZE } else { usize::MAX });
+        let count =
+            run_length(rest, if is_indexed { METADATA_SIZE - at % METADATA_SIZE } else { usize::MAX });
         let (run, later) = rest.split_at(count);
         rest = later;
 
@@ -97,7 +98,10 @@ fn run_length(entries: &[DirectoryEntry<'_>], room: usize) -> usize {
     let mut length = HEADER_SIZE;
     let mut count = 0;
     for entry in entries.iter().take(MAX_RUN) {
-        if entry.inode.block != entries[0].inode.block || difference(&entries[0], entry).is_none() || length >= room {
+        if entry.inode.block != entries[0].inode.block
+            || difference(&entries[0], entry).is_none()
+            || length >= room
+        {
             break;
         }
         length += ENTRY_SIZE + entry.name.len();
@@ -161,7 +165,8 @@ mod tests {
         let listing = write_listing(&mut table, entries).unwrap();
         let stored = table.finish().unwrap();
         // Uncompressed blocks: drop their heads.
-        let plain: Vec<u8> = stored.chunks(METADATA_SIZE + 2).flat_map(|block| &block[2..]).copied().collect();
+        let plain: Vec<u8> =
+            stored.chunks(METADATA_SIZE + 2).flat_map(|block| &block[2..]).copied().collect();
         (plain[before..].to_vec(), listing)
     }
 
@@ -196,8 +201,11 @@ mod tests {
         ];
         for (case, places, runs) in cases {
             let names = names(places.len());
-            let entries: Vec<_> =
-                names.iter().zip(&places).map(|(name, &(block, number))| entry(name, block, number)).collect();
+            let entries: Vec<_> = names
+                .iter()
+                .zip(&places)
+                .map(|(name, &(block, number))| entry(name, block, number))
+                .collect();
             let (bytes, _) = written(&entries, 0);
             headers(&bytes, &entries);
             let payload: usize = names.iter().map(|name| 8 + name.len()).sum();

@@ -37,6 +37,10 @@ impl IdTable {
         Ok(index)
     }
 
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     pub(super) fn count(&self) -> u16 {
         // `index_of` admits no more.
         u16::try_from(self.ids.len()).unwrap_or(u16::MAX)

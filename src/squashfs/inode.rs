@@ -156,7 +156,10 @@ impl Inode {
                     size.saturating_add(DOT_ENTRIES) > u32::from(u16::MAX) || !index.is_empty()
                 }
                 Body::Regular { size, start, sparse, .. } => {
-                    self.links > 1 || *sparse > 0 || u32::try_from(*size).is_err() || u32::try_from(*start).is_err()
+                    self.links > 1
+                        || *sparse > 0
+                        || u32::try_from(*size).is_err()
+                        || u32::try_from(*start).is_err()
                 }
                 Body::Symlink(_) | Body::Device(..) | Body::Ipc(_) => false,
             }

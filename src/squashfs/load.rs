@@ -88,7 +88,8 @@ impl<'a> Loader<'a> {
                 return Ok(Part { hole: length, digests, ..Part::default() });
             }
             let range = read(open, offset, length, buffer)?;
-            let digests = if file.has_twin { vec![digest::piece(&buffer[range.clone()])] } else { Vec::new() };
+            let digests =
+                if file.has_twin { vec![digest::piece(&buffer[range.clone()])] } else { Vec::new() };
             Ok(Part { range, digests, ..Part::default() })
         })
     }
@@ -143,10 +144,8 @@ impl<'a> Loader<'a> {
             Ok(Some(part)) => Ok(part),
             Ok(None) => Ok(vanished),
             Err(error) if is_gone(&error) => Ok(vanished),
-            Err(error) => {
-                Err(Error::io("read", self.source.shown(&self.tree.path(file.inode)), error)
-                    .hint("an image without it would be incomplete: make it readable, or exclude it"))
-            }
+            Err(error) => Err(Error::io("read", self.source.shown(&self.tree.path(file.inode)), error)
+                .hint("an image without it would be incomplete: make it readable, or exclude it")),
         }
     }
 
@@ -220,7 +219,9 @@ mod tests {
         file.seek(io::SeekFrom::Start(4 << 20)).unwrap();
         file.write_all(b"data").unwrap();
         let file = OwnedFd::from(file);
-        for (offset, expected) in [(0, true), (3 << 20, true), (4 << 20, false), (5 << 20, true), (8 << 20, false)] {
+        for (offset, expected) in
+            [(0, true), (3 << 20, true), (4 << 20, false), (5 << 20, true), (8 << 20, false)]
+        {
             assert_eq!(is_hole(&file, offset, 1 << 20).unwrap(), expected, "{offset}");
         }
     }

@@ -107,7 +107,11 @@ impl MetadataWriter {
 
 /// A lookup table as it will lie at `position`: its metadata blocks, then the list of their
 /// positions. Returns the bytes and where the list starts.
-pub(super) fn lookup_table(entries: &[u8], position: u64, compressor: Option<Compressor>) -> Result<(Vec<u8>, u64)> {
+pub(super) fn lookup_table(
+    entries: &[u8],
+    position: u64,
+    compressor: Option<Compressor>,
+) -> Result<(Vec<u8>, u64)> {
     let mut writer = MetadataWriter::new(compressor);
     let mut list = Vec::new();
     for block in entries.chunks(METADATA_SIZE) {

@@ -12,14 +12,17 @@
 //!
 //! [`write()`] makes one: `scan` walks the source and takes down its metadata in a `tree`;
 //! `pipeline` brings the contents into the image (`plan`, `load`, `window`, `arrange`, `squeeze`,
-//! `output`), which gives a `layout`; `tables` writes the rest.
+//! `output`), which gives a `layout`; `tables` writes the rest. [`verify`] checks an image by
+//! means of the [`reader`].
 
 pub mod compress;
 pub mod directory;
 pub mod fragment;
 pub mod inode;
 pub mod metadata;
+pub mod reader;
 pub mod superblock;
+pub mod verify;
 pub mod xattr;
 
 mod arrange;

@@ -105,7 +105,10 @@ impl WriteOptions {
     /// The value is not a number of seconds that squashfs can store.
     pub fn source_date_epoch(&mut self, value: &str) -> Result<()> {
         let seconds = value.parse().map_err(|_| {
-            Error::said(format!("SOURCE_DATE_EPOCH={value:?} is not a number of seconds from 0 to {}", u32::MAX))
+            Error::said(format!(
+                "SOURCE_DATE_EPOCH={value:?} is not a number of seconds from 0 to {}",
+                u32::MAX
+            ))
         })?;
         self.created = Some(seconds);
         self.latest_mtime = Some(seconds);

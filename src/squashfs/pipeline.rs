@@ -70,7 +70,8 @@ pub(super) fn write_data(
         }
         // The compressors hold the only other ends, so that each side notices when the other is gone.
         drop((job_receiver, done_sender));
-        let writer = scope.spawn(move || write_blocks(output, tree.files.len(), window, &done_receiver, &output_sender));
+        let writer = scope
+            .spawn(move || write_blocks(output, tree.files.len(), window, &done_receiver, &output_sender));
         for _ in 0..READERS.min(tree.files.len()) {
             scope.spawn(move || {
                 let _close = CloseOnPanic(window);

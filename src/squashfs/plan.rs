@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn small_files_go_together_and_large_ones_in_pieces() {
-        let files = [file(MIB, false), file(10, false), file(20, true), file(2 * MIB + 5, false), file(7, false)];
+        let files =
+            [file(MIB, false), file(10, false), file(20, true), file(2 * MIB + 5, false), file(7, false)];
         let piece = |offset, length| Work::Piece { file: 3, offset, length };
         assert_eq!(
             Plan::new(&files).collect::<Vec<_>>(),

@@ -116,7 +116,12 @@ impl Walk<'_> {
 
     /// Lists one directory; its subdirectories are added to `pending`, without a path if they are to
     /// stay empty.
-    fn directory(&mut self, inode: u32, path: &Path, pending: &mut Vec<(u32, Option<PathBuf>)>) -> Result<()> {
+    fn directory(
+        &mut self,
+        inode: u32,
+        path: &Path,
+        pending: &mut Vec<(u32, Option<PathBuf>)>,
+    ) -> Result<()> {
         let source = self.source;
         let first = number(self.tree.entries.len())?;
         let listed = source.directory(path).and_then(|directory| Ok((names(&directory)?, directory)));
@@ -124,7 +129,10 @@ impl Walk<'_> {
             Ok(listed) => listed,
             Err(error) if is_gone(&error) && inode != ROOT => {
                 // Its inode is in its parent's listing already, so it stays, empty.
-                log::warn!("{} vanished while the image was made; it is empty there", shown(source.shown(path)));
+                log::warn!(
+                    "{} vanished while the image was made; it is empty there",
+                    shown(source.shown(path))
+                );
                 return self.place(inode, first, 0);
             }
             Err(error) => return Err(Error::io("list", source.shown(path), error)),
@@ -137,7 +145,10 @@ impl Walk<'_> {
             let status = match status(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(status) => status,
                 Err(Errno::NOENT) => {
-                    log::warn!("{} vanished while the image was made; it is not in there", shown(source.shown(&below)));
+                    log::warn!(
+                        "{} vanished while the image was made; it is not in there",
+                        shown(source.shown(&below))
+                    );
                     continue;
                 }
                 Err(error) => return Err(Error::io("look at", source.shown(&below), error)),
@@ -199,7 +210,8 @@ impl Walk<'_> {
             self.links.insert(identity(status), inode);
         }
         let node = self.node(directory, path, name, inode, kind, status)?;
-        let (uid, gid) = (self.options.owner.unwrap_or(status.stx_uid), self.options.group.unwrap_or(status.stx_gid));
+        let (uid, gid) =
+            (self.options.owner.unwrap_or(status.stx_uid), self.options.group.unwrap_or(status.stx_gid));
         let item = Item {
             node,
             mode: status.stx_mode & 0o7777,

@@ -85,7 +85,11 @@ pub(super) fn open_file(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd
 ///
 /// Linux lists them by path or by a descriptor that was opened for reading, and only a path works for
 /// links, devices and fifos: so it goes through the directory's entry in /proc/self/fd.
-pub(super) fn xattrs(directory: &OwnedFd, name: &OsStr, buffer: &mut Vec<u8>) -> io::Result<(Vec<Xattr>, bool)> {
+pub(super) fn xattrs(
+    directory: &OwnedFd,
+    name: &OsStr,
+    buffer: &mut Vec<u8>,
+) -> io::Result<(Vec<Xattr>, bool)> {
     let mut path = format!("/proc/self/fd/{}/", directory.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_encoded_bytes());
     let names = loop {

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn block_sizes_are_powers_of_two_from_4_kib_to_1_mib() {
-        for (size, legal) in [(4096, true), (1 << 20, true), (2048, false), (1 << 21, false), (5000, false), (0, false)]
+        for (size, legal) in
+            [(4096, true), (1 << 20, true), (2048, false), (1 << 21, false), (5000, false), (0, false)]
         {
             assert_eq!(is_block_size(size), legal, "{size}");
         }

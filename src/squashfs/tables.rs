@@ -153,7 +153,8 @@ impl Tables<'_> {
             };
             entries.push(DirectoryEntry { name: tree.bytes(entry.name), inode, number, file_type });
         }
-        let listing = write_listing(&mut self.directories, &entries).map_err(|error| self.named(directory, error))?;
+        let listing =
+            write_listing(&mut self.directories, &entries).map_err(|error| self.named(directory, error))?;
         self.listings.insert(directory.inode, listing);
         Ok(())
     }
@@ -189,10 +190,9 @@ impl Tables<'_> {
     fn body(&mut self, inode: u32, item: &Item) -> Result<Body> {
         Ok(match item.node {
             Node::Directory(_) => {
-                let listing = self
-                    .listings
-                    .remove(&inode)
-                    .ok_or_else(|| Error::new("store the directory", self.tree.path(inode), "it was not listed"))?;
+                let listing = self.listings.remove(&inode).ok_or_else(|| {
+                    Error::new("store the directory", self.tree.path(inode), "it was not listed")
+                })?;
                 let parent = match inode {
                     // As mksquashfs does: the number of no inode, as the root has no parent.
                     ROOT => self.numbers.iter().copied().max().unwrap_or(0).saturating_add(1),

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn portions_are_taken_in_order_however_they_arrive() {
         let files = files(3);
-        let window = Window::new(Plan::new(&files), 3);
+        let window = Window::new(Plan::new(&files), 4);
         let given: Vec<_> = (0..3).filter_map(|_| window.give()).collect();
         assert!(window.give().is_none());
         for (number, work, _) in given.into_iter().rev() {

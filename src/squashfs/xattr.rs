@@ -80,6 +80,11 @@ impl XattrTable {
         Ok(index)
     }
 
+    /// The set with this place; none for `NO_XATTRS`.
+    pub(super) fn set(&self, index: u32) -> &[Xattr] {
+        self.sets.get(narrow(index)).map_or(&[], |set| set)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.sets.is_empty()
     }
@@ -209,7 +214,9 @@ mod tests {
         let mut table = XattrTable::default();
         let long = [b'x'; 100];
         table.index_of(vec![xattr("user.a", &long), xattr("user.s", b"short")]).unwrap();
-        table.index_of(vec![xattr("user.b", &long), xattr("user.s", b"short"), xattr("user.z", &[])]).unwrap();
+        table
+            .index_of(vec![xattr("user.b", &long), xattr("user.s", b"short"), xattr("user.z", &[])])
+            .unwrap();
         let (bytes, head) = table.encode(1000, || Ok(None)).unwrap();
         // Pairs: the first set whole; the second with a pointer to offset 5, the first value.
         let first = 4 + 1 + 4 + 100 + 4 + 1 + 4 + 5;
