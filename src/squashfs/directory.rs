@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_new_header_begins_where_the_run_cannot_go_on() {
-        let cases: [(&str, Vec<(u32, u32)>, usize); 5] = [
+        type Places = Vec<(u32, u32)>;
+        let cases: [(&str, Places, usize); 5] = [
             ("one run", vec![(0, 5), (0, 6), (0, 4)], 1),
             ("another inode block", vec![(0, 5), (9, 6), (9, 7)], 2),
             ("an inode number too high", vec![(0, 1), (0, 32_768), (0, 32_769)], 2),

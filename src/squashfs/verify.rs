@@ -52,7 +52,8 @@ pub fn self_check(file: &File, path: &Path, samples: usize) -> Result<()> {
         if image.exported(inode.number)?.is_some_and(|exported| exported != place) {
             return Err(damaged(format!("the export table is wrong about inode {}", inode.number)));
         }
-        (image.id(inode.uid)?, image.id(inode.gid)?);
+        image.id(inode.uid)?;
+        image.id(inode.gid)?;
         image.xattrs(&inode)?;
         match &inode.body {
             Body::Directory { .. } => {
