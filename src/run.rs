@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
-use crate::engine;
+use crate::engine::{self, Program};
 use crate::error::{Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
@@ -38,9 +38,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let locator = Locator::new(&settings.base, reverting)?;
     guard::check(settings)?;
     let sources = locator.sources(&settings.operands)?;
-    if !reverting && settings.steps.image {
-        engine::check(&settings.compression)?;
-    }
+    let program = engine::choose(settings.engine, &settings.compression)?;
     signals::catch()?;
     let outside = namespace::private_mounts()?;
 
@@ -48,7 +46,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder, outside };
+    let run = Run { settings, folder: &folder, program, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -59,6 +57,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    program: Program,
     outside: Outside,
 }
 
@@ -119,15 +118,20 @@ impl Run<'_> {
 
         let new = image.begin()?;
         log::debug!("Making an image of {}", shown(&source.chroot));
-        engine::write(&engine::Job {
+        let job = engine::Job {
             source: root,
             destination: &image.temporary,
             exclude_file,
             excludes: &more,
             compression: &self.settings.compression,
+            program: self.program,
             estimate: &estimate,
             environment: &self.settings.child_environment,
-        })?;
+        };
+        engine::write(&job)?;
+        if self.settings.verify {
+            engine::verify(&job)?;
+        }
         let bytes = new.publish(self.settings.backup)?;
         log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
