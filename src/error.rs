@@ -21,11 +21,7 @@ pub struct Error {
 
 #[derive(Debug)]
 enum What {
-    Failed {
-        action: String,
-        path: Option<PathBuf>,
-        reason: String,
-    },
+    Failed { action: String, path: Option<PathBuf>, reason: String },
     Said(String),
 }
 
@@ -47,11 +43,7 @@ impl Error {
 
     /// An action that has no file.
     pub fn action(action: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::from_what(What::Failed {
-            action: action.into(),
-            path: None,
-            reason: reason.into(),
-        })
+        Self::from_what(What::Failed { action: action.into(), path: None, reason: reason.into() })
     }
 
     /// A whole sentence, where "cannot …" does not fit: mistakes on the command line and in
