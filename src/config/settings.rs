@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::sys::command::Changes;
+
 /// What the run is to do with each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -68,12 +70,9 @@ pub struct Settings {
     pub steps: Steps,
     /// The name the program was called by, to repeat in the guard's advice (U15).
     pub called_as: OsString,
-    /// Variables that configuration files have exported or changed in the environment: set these for
-    /// every child program, on top of what it inherits (S8).
-    pub child_environment: Vec<(OsString, OsString)>,
-    /// Environment variables that configuration files have `unset`: take these away from every child
-    /// program (S8).
-    pub child_environment_removed: Vec<OsString>,
+    /// What configuration files have exported, changed or unset in the environment (S8); for every child
+    /// program.
+    pub child_environment: Changes,
 }
 
 /// What one run of `ltsp-update-kernels` works from.

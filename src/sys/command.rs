@@ -30,6 +30,15 @@ pub struct Command {
     inner: std::process::Command,
 }
 
+/// What is different in a child's environment from ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Variables to set.
+    pub set: Vec<(OsString, OsString)>,
+    /// Variables to take away.
+    pub removed: Vec<OsString>,
+}
+
 /// How a program ended.
 #[derive(Debug)]
 pub struct Finished {
@@ -76,6 +85,23 @@ impl Command {
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(name, value);
+        self
+    }
+
+    /// Changes its environment.
+    #[must_use]
+    pub fn changes(mut self, changes: &Changes) -> Self {
+        self.inner.envs(changes.set.iter().map(|(name, value)| (name, value)));
+        for name in &changes.removed {
+            self.inner.env_remove(name);
+        }
+        self
+    }
+
+    /// Gives it another name than that of its file: what it sees as its `argv[0]`.
+    #[must_use]
+    pub fn called(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.inner.arg0(name);
         self
     }
 
@@ -140,7 +166,12 @@ impl Command {
         let mut child = spawned.map_err(|source| {
             let program = shown(self.inner.get_program());
             if source.kind() == std::io::ErrorKind::NotFound {
-                Error::action(format!("run {program}"), "there is no such program in PATH")
+                let reason = if program.contains('/') {
+                    "there is no such program, or the interpreter or loader that it names is missing"
+                } else {
+                    "there is no such program in PATH"
+                };
+                Error::action(format!("run {program}"), reason)
             } else {
                 Error::action(format!("run {program}"), source.to_string())
             }
