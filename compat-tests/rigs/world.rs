@@ -90,6 +90,12 @@ impl World {
         self.path(place)
     }
 
+    /// Runs `work` as a program on the server would, as far as its network goes.
+    pub fn on_server<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(format!("/proc/{}/ns/net", self.keeper.id())).expect("the world's network");
+        in_network(&network, work)
+    }
+
     /// A network that joins the world to one more machine: the world has `.1` in it, the other machine `.2`.
     /// `network` is the first three numbers of its addresses.
     pub fn add_network(&self, network: &str) -> Network {
@@ -138,15 +144,7 @@ pub struct Network {
 impl Network {
     /// Runs `work` as a program on the client's machine would: its connections come from there.
     pub fn on_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let client = scope.spawn(|| {
-                // The namespace is the thread's alone, and ends with it; sockets made meanwhile stay in it.
-                move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("joining the client's network");
-                work()
-            });
-            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_network(&self.namespace, work)
     }
 
     /// A program to be run on the client's machine, which shares the world's files.
@@ -160,6 +158,19 @@ impl Network {
     pub fn uri(&self, name: &str) -> String {
         format!("nbd://{}//opt/ltsp/{name}", self.server)
     }
+}
+
+/// Runs `work` in a network namespace.
+fn in_network<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // The namespace is the thread's alone, and ends with it; sockets made meanwhile stay in it.
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("joining a network");
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Runs a command that must succeed.
