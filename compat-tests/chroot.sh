@@ -58,7 +58,10 @@ transport() {
 wanted=$(recipe "${1:?which chroot?}")
 hash=$({
     echo "$suite $(dpkg --print-architecture) ${wanted//$here/}"
-    cd "$here/rigs/netboot" && find . -type f -printf '%p %m\n' -exec sha256sum {} + | sort
+    if [ -d "$here/rigs/$1" ]; then
+        cd "$here/rigs/$1"
+        find . -type f -printf '%p %m\n' -exec sha256sum {} + | sort
+    fi
 } | sha256sum | cut -c 1-12)
 chroot=$cache/$1-$hash
 

@@ -26,8 +26,8 @@ ip link set lo up
 mount -t tmpfs -o mode=0755 world /run
 make --silent -C "$project" install DESTDIR=/run/world/installed PREFIX=/usr PROGRAM="$program"
 # Before the overlays, which would take its contents into memory if it lies below one of them.
-mkdir /run/world/folder
-mount --bind "$folder" /run/world/folder
+mkdir -p /run/world/folder "$folder/ltsp"
+mount --bind "$folder/ltsp" /run/world/folder
 
 for place in /etc /opt /srv /tmp /usr/sbin; do
     layer=/run/world/layers$place
