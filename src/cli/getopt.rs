@@ -25,6 +25,24 @@ pub struct OptionSpec<T: 'static> {
     pub help: &'static str,
 }
 
+impl<T> OptionSpec<T> {
+    /// An option with a name.
+    pub const fn new(
+        id: T,
+        short: Option<u8>,
+        long: &'static str,
+        argument: Argument,
+        help: &'static str,
+    ) -> Self {
+        Self { id, short, long: Some(long), argument, help }
+    }
+
+    /// An option of an earlier release that is still known.
+    pub const fn old(id: T, short: Option<u8>, long: &'static str, argument: Argument) -> Self {
+        Self::new(id, short, long, argument, "")
+    }
+}
+
 /// Whether an option takes a value, and how the help text calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
@@ -235,26 +253,22 @@ mod tests {
         Old,
     }
 
-    const fn spec(
-        id: Id,
-        short: Option<u8>,
-        long: Option<&'static str>,
-        argument: Argument,
-        help: &'static str,
-    ) -> OptionSpec<Id> {
-        OptionSpec { id, short, long, argument, help }
-    }
-
     const TABLE: &[OptionSpec<Id>] = &[
-        spec(Id::Base, Some(b'b'), Some("base"), Argument::Required("DIR"), "listed"),
-        spec(Id::Cleanup, Some(b'c'), Some("cleanup"), Argument::None, "listed"),
-        spec(Id::Clear, None, Some("clear"), Argument::None, "listed"),
-        spec(Id::Clear, None, Some("clear-all"), Argument::None, "listed"),
-        spec(Id::Revert, Some(b'r'), Some("revert"), Argument::Optional("VALUE"), "listed"),
-        spec(Id::Old, Some(b'p'), None, Argument::Required("PORT"), ""),
-        spec(Id::Old, None, Some("basedir"), Argument::None, ""),
-        spec(Id::Old, None, Some("tftp-dirs"), Argument::None, ""),
-        spec(Id::Old, None, Some("tftp-boot-dir"), Argument::None, ""),
+        OptionSpec::new(Id::Base, Some(b'b'), "base", Argument::Required("DIR"), "listed"),
+        OptionSpec::new(Id::Cleanup, Some(b'c'), "cleanup", Argument::None, "listed"),
+        OptionSpec::new(Id::Clear, None, "clear", Argument::None, "listed"),
+        OptionSpec::new(Id::Clear, None, "clear-all", Argument::None, "listed"),
+        OptionSpec::new(Id::Revert, Some(b'r'), "revert", Argument::Optional("VALUE"), "listed"),
+        OptionSpec {
+            id: Id::Old,
+            short: Some(b'p'),
+            long: None,
+            argument: Argument::Required("PORT"),
+            help: "",
+        },
+        OptionSpec::old(Id::Old, None, "basedir", Argument::None),
+        OptionSpec::old(Id::Old, None, "tftp-dirs", Argument::None),
+        OptionSpec::old(Id::Old, None, "tftp-boot-dir", Argument::None),
     ];
 
     fn parsed(words: &[&str]) -> Result<CommandLine<Id>, Vec<Error>> {

@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::drop_in::drop_ins;
+use super::retired;
 use super::shell::Reader;
 use super::variables::{Origin, Variables};
 use crate::error::{During, Error, Result, shown};
@@ -36,47 +38,6 @@ pub struct Configuration {
     pub warnings: Vec<String>,
 }
 
-/// A setting that is on or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Switch {
-    /// The variable.
-    pub name: &'static str,
-    /// Any value that is not empty means on; else only `true` does (S9).
-    pub any_value: bool,
-    /// What a doubtful value leads to, as the end of a sentence; may be empty.
-    pub consequence: &'static str,
-}
-
-impl Switch {
-    /// A switch that only `true` turns on.
-    pub const fn only_true(name: &'static str) -> Self {
-        Self { name, any_value: false, consequence: "" }
-    }
-
-    /// A switch that every value turns on.
-    pub const fn any_value(name: &'static str) -> Self {
-        Self { name, any_value: true, consequence: "" }
-    }
-
-    /// Whether it is on.
-    pub fn is_on(&self, variables: &Variables) -> bool {
-        if self.any_value { variables.non_empty(self.name).is_some() } else { variables.is_true(self.name) }
-    }
-
-    /// What to say about a value that is neither empty nor `true` (D39).
-    pub fn doubt(&self, variables: &Variables) -> Option<String> {
-        let value = variables.non_empty(self.name).filter(|value| *value != "true")?;
-        let origin = variables.origin(self.name)?;
-        let (read, rule) = if self.any_value {
-            ("on", "every value but the empty one turns it on")
-        } else {
-            ("off", "only the value true turns it on")
-        };
-        let Self { name, consequence, .. } = self;
-        Some(format!("{name}={} (from {origin}) is read as {read}: {rule}{consequence}", shown(value)))
-    }
-}
-
 /// Reads the files of one tool, on top of the environment.
 ///
 /// # Errors
@@ -88,7 +49,7 @@ pub fn load(
     let ltsp = sources.etc.join("ltsp");
     let mut reader = Reader::new(sources.called_as, sources.owner);
     let mut variables = Variables::from_environment(environment);
-    let mut warnings = retired_files(sources);
+    let mut warnings = retired::files(sources);
     let mut read = |path: &Path, variables: &mut Variables| -> Result<()> {
         if path.is_file() {
             warnings.extend(reader.read(path, variables)?);
@@ -103,7 +64,7 @@ pub fn load(
         read(&path, &mut variables)?;
     }
     warnings.extend(left_out);
-    warnings.extend(retired_variables(sources.tool, &variables));
+    warnings.extend(retired::variables(sources.tool, &variables));
     Ok(Configuration { variables, warnings })
 }
 
@@ -143,12 +104,19 @@ pub fn base_directory(variables: &Variables) -> Result<PathBuf> {
         ))
         .hint("name the directory that holds the chroots, such as --base=/opt/ltsp"));
     }
-    if base.is_absolute() {
-        return Ok(base);
+    absolute(base)
+}
+
+/// A path as the admin wrote it if it is absolute, and otherwise below the current directory: child
+/// programs, and nbd-server later, run elsewhere.
+///
+/// # Errors
+/// When the current directory is gone.
+pub fn absolute(path: PathBuf) -> Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path);
     }
-    // Child programs, and nbd-server later, run elsewhere.
-    let here = std::env::current_dir().during("find", "the current directory")?;
-    Ok(here.join(base))
+    Ok(std::env::current_dir().during("find", "the current directory")?.join(path))
 }
 
 /// Applied between the shared file and the tool's own ones, which therefore see them (S3).
@@ -169,97 +137,6 @@ fn without_trailing_slashes(path: &OsStr) -> OsString {
         bytes = &bytes[..rest.len() + 1];
     }
     OsString::from_vec(bytes.to_vec())
-}
-
-/// The files of a `conf.d` directory in the order of their bytes (S5, S6), and a warning about names
-/// that look as if they should be among them (D40).
-fn drop_ins(dir: &Path) -> Result<(Vec<PathBuf>, Option<String>)> {
-    if !dir.is_dir() {
-        return Ok((Vec::new(), None));
-    }
-    let mut selected = Vec::new();
-    let mut left_out = Vec::new();
-    for entry in dir.read_dir().during("list", dir)? {
-        let name = entry.during("list", dir)?.file_name();
-        let path = dir.join(&name);
-        if !path.is_file() {
-            continue;
-        }
-        if is_drop_in(&name, locale_is_utf8()) {
-            selected.push(path);
-        } else if name.as_bytes().ends_with(b".conf") {
-            left_out.push(shown(&name));
-        }
-    }
-    selected.sort();
-    left_out.sort();
-    let warning = (!left_out.is_empty()).then(|| {
-        format!(
-            "files in {} whose names hold a dot are not read: {}; drop the .conf to have them read",
-            shown(dir),
-            left_out.join(", ")
-        )
-    });
-    Ok((selected, warning))
-}
-
-/// Letters and digits of the locale, `_`, `-`, and the backslash that the original lets through (S5).
-fn is_drop_in(name: &OsStr, utf8: bool) -> bool {
-    let Some(name) = name.to_str() else { return false };
-    name.chars().all(|character| {
-        character.is_ascii_alphanumeric()
-            || "_-\\".contains(character)
-            || (utf8 && !character.is_ascii() && character.is_alphanumeric())
-    })
-}
-
-/// Whether the locale for characters is one in UTF-8: the first of its variables that is set decides.
-fn locale_is_utf8() -> bool {
-    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
-    let locale = names.iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
-    let locale = locale.unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    locale.ends_with("utf-8") || locale.ends_with("utf8")
-}
-
-/// Files of earlier releases that nobody reads any more (H19, H41).
-fn retired_files(sources: Sources<'_>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let current = sources.etc.join("ltsp/ltsp-server.conf");
-    for old in ["ltsp/common-server.conf", "ltsp/common.conf"] {
-        let old = sources.etc.join(old);
-        if old.exists() && !current.exists() {
-            let (old, current) = (shown(&old), shown(&current));
-            warnings.push(format!("{old} is not read any more: rename it to {current}"));
-        }
-    }
-    let old = sources.etc.join("default/ltsp-update-image");
-    if sources.tool == "ltsp-update-image" && old.exists() {
-        let new = shown(sources.etc.join("ltsp/ltsp-update-image.conf"));
-        warnings.push(format!("{} is not read any more: move its settings to {new}", shown(&old)));
-    }
-    warnings
-}
-
-/// Variables of earlier releases that have no effect any more (H18, H30).
-fn retired_variables(tool: &str, variables: &Variables) -> Vec<String> {
-    let retired: &[(&str, &str)] = match tool {
-        "ltsp-update-image" => &[(
-            "LTSP_UPDATE_IMAGE_DISABLED",
-            "it does not stop this program any more; do not call it instead",
-        )],
-        "ltsp-update-kernels" => &[
-            ("TFTPDIRS", "the name is TFTP_DIRS now"),
-            ("TFTPBOOTDIR", "the name is TFTP_BOOT_DIR now"),
-            ("COPYTFTP", "kernels are always copied"),
-        ],
-        _ => &[],
-    };
-    let told = |&(name, instead): &(&str, &str)| {
-        variables.non_empty(name)?;
-        let origin = variables.origin(name)?;
-        Some(format!("{name} (from {origin}) is ignored: {instead}"))
-    };
-    retired.iter().filter_map(told).collect()
 }
 
 #[cfg(test)]
@@ -391,35 +268,6 @@ mod tests {
         let expected = "files in /etc/ltsp/ltsp-update-image.conf.d whose names hold a dot are not read: \
                         10-site.conf; drop the .conf to have them read";
         assert_eq!(world.warnings(IMAGE), [expected]);
-    }
-
-    // S5
-    #[test]
-    fn letters_of_the_locale_may_be_in_the_name_of_a_drop_in() {
-        assert!(is_drop_in("größe".as_ref(), true));
-        assert!(!is_drop_in("größe".as_ref(), false));
-        assert!(!is_drop_in("a…b".as_ref(), true));
-        assert!(!is_drop_in(OsStr::from_bytes(b"a\xff"), true));
-    }
-
-    // S9, D39
-    #[test]
-    fn a_doubtful_value_of_a_switch_is_told_with_its_reading() {
-        let world = World::new(&[("NO_BACKUP", "yes"), ("REVERT", ""), ("CLEANUP", "true")])
-            .with("ltsp/ltsp-update-image.conf", "# x\nNO_COMPRESS=false\n");
-        let variables = world.load(IMAGE).variables;
-        for (switch, on, said) in [
-            (Switch::only_true("NO_BACKUP"), false, "NO_BACKUP=yes (from the environment) is read as off"),
-            (Switch::any_value("NO_COMPRESS"), true, "ltsp-update-image.conf:2) is read as on"),
-            (Switch::only_true("REVERT"), false, ""),
-            (Switch::only_true("CLEANUP"), true, ""),
-            (Switch::only_true("UNSET"), false, ""),
-        ] {
-            assert_eq!(switch.is_on(&variables), on, "{}", switch.name);
-            let doubt = switch.doubt(&variables).unwrap_or_default();
-            assert_eq!(doubt.is_empty(), said.is_empty(), "{}: {doubt}", switch.name);
-            assert!(doubt.contains(said), "{doubt}");
-        }
     }
 
     // H18, H19, H30, H41

@@ -1,6 +1,11 @@
 //! Files, environment and command line in, [`settings::Settings`] out.
 
-pub mod legacy;
 pub mod settings;
-pub mod shell;
+
+pub mod legacy;
+pub mod switch;
 pub mod variables;
+
+mod drop_in;
+mod retired;
+pub mod shell;
