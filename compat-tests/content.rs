@@ -21,7 +21,7 @@ set -eu
 cd "$1"
 umask 022
 # Excluded, or nearly: wildcards do not match a leading dot (X3).
-mkdir -p home/alice/Documents srv/tftp etc/.git etc/udev/rules.d root/.ssh var/log/journal/0 var/log/site \
+mkdir -p home/alice/Documents var/log/site/deeper srv/tftp etc/.git etc/udev/rules.d root/.ssh var/log/journal/0 \
     snap/core/1 opt/ltsp-old/images opt/lts media/cdrom
 touch home/alice/.profile home/.kept swapfile root/.ssh/id_ed25519 tmp/.lock tmp/left var/log/syslog.1 \
     var/log/syslog.kept var/log/site/deep.1 var/log/journal/0/system.journal etc/.git/config \
@@ -92,7 +92,9 @@ fn the_image_of_a_real_chroot_equals_the_chroot_less_the_excludes() {
         ("swapfile2", false),
         ("tmp/.lock", true),
         ("var/log/syslog.1", true),
-        ("var/log/site/deep.1", false),
+        ("var/log/site/deep.1", true),
+        ("var/log/site/deeper/deep.1", false),
+        ("etc/passwd-", true),
         ("etc/.git", true),
         ("etc/udev/rules.d/70-persistent-net.rules", true),
         ("etc/udev/rules.d/7-persistent-net.rules", false),

@@ -48,11 +48,12 @@ printf '%s\n' '[generic]' 'user = nbd' 'group = nbd' 'listenaddr = 0.0.0.0' 'inc
 echo 'TFTP_DIRS=/srv/tftp' >>/etc/ltsp/ltsp-server.conf
 mount --bind /run/world/folder /opt/ltsp
 
-# invoke-rc.d, which finds no runlevel in here, starts services all the same, also where this machine forbids it.
+# Services can be started in here, also where this machine forbids it; and this is a running system.
 rm -f /usr/sbin/policy-rc.d
 printf '#!/bin/sh\nexit 0\n' >/usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d
 
+export RUNLEVEL=2 PREVLEVEL=N
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd /
 exec "$@"

@@ -10,11 +10,11 @@ set -euo pipefail
 shopt -s nullglob extglob
 export LC_ALL=C
 
-list=$(realpath "$1")
+exec 3<"$1"
 cd "$2"
 # Nothing is split: a pattern may hold blanks.
 IFS=
-while read -r pattern || [ -n "$pattern" ]; do
+while read -r pattern <&3 || [ -n "$pattern" ]; do
     case $pattern in
     '' | '#'*) continue ;;
     /* | ./* | ../* | '... '* | *\\*)
@@ -30,4 +30,4 @@ while read -r pattern || [ -n "$pattern" ]; do
         *) [ ! -e "$path" ] && [ ! -L "$path" ] || printf '%s\0' "$path" ;;
         esac
     done
-done <"$list"
+done

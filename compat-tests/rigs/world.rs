@@ -64,6 +64,7 @@ impl World {
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
             .env("LANG", "C.UTF-8")
+            .envs([("RUNLEVEL", "2"), ("PREVLEVEL", "N")])
             .stdin(Stdio::null());
         command
     }
