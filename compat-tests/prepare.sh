@@ -17,6 +17,7 @@ packages() {
     [ "$1" = check ] || return 0
     echo busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools-ng
     echo qemu-system-x86
+    echo ltsp openssh-client openssl
 }
 
 fail() {

@@ -64,7 +64,8 @@ impl Ranges {
     }
 
     fn in_text(text: &[u8], path: &Path) -> Self {
-        let bound = |name: &str, default: i64| match value_in(text, name).map(|value| (value.parse(), value)) {
+        let bound = |name: &str, default: i64| match value_in(text, name).map(|value| (value.parse(), value))
+        {
             None => default,
             Some((Ok(number), _)) => number,
             Some((Err(_), value)) => {

@@ -32,7 +32,8 @@ pub fn keep_system_accounts(root: &Root, ranges: &Ranges) -> Result<()> {
     let users = entries::read::<User>(&root.shown(PASSWD), &required(root, PASSWD)?);
     let groups = entries::read::<Group>(&root.shown(GROUP), &required(root, GROUP)?);
     let (uid, gid) = owner_of_shadow(root, &groups)?;
-    let Databases { passwd, group, shadow, gshadow } = reduce::reduce(&root.shown(PASSWD), users, groups, ranges);
+    let Databases { passwd, group, shadow, gshadow } =
+        reduce::reduce(&root.shown(PASSWD), users, groups, ranges);
     let secret = Attributes { mode: 0o640, uid, gid };
     root.replace(PASSWD, &passwd, Attributes::of_root(0o644))?;
     root.replace(GROUP, &group, Attributes::of_root(0o644))?;

@@ -36,12 +36,7 @@ impl Root {
     /// # Errors
     /// When its folder does not exist, a directory is in its place, or it cannot be written; then nothing
     /// has changed.
-    pub fn replace(
-        &self,
-        relative: impl AsRef<Path>,
-        content: &[u8],
-        attributes: Attributes,
-    ) -> Result<()> {
+    pub fn replace(&self, relative: impl AsRef<Path>, content: &[u8], attributes: Attributes) -> Result<()> {
         let relative = relative.as_ref();
         let path = self.shown(relative);
         let (folder, name) = self.parent(relative)?;
