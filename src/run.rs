@@ -1,5 +1,6 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use crate::cleanup;
@@ -44,7 +45,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
-        sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
+        sources.iter().try_for_each(|source| folder.image(&source.name).check_revert(NonZeroU32::MIN))?;
     }
     let run = Run { settings, folder: &folder, program, outside };
     let mut published = false;
@@ -76,7 +77,7 @@ impl Run<'_> {
         match self.settings.action {
             Action::Build => self.build(source, &image, published),
             Action::Revert => {
-                image.revert()?;
+                image.revert(NonZeroU32::MIN)?;
                 *published = true;
                 log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
                 self.kernels(source, None)
@@ -132,7 +133,7 @@ impl Run<'_> {
         if self.settings.verify {
             engine::verify(&job)?;
         }
-        let bytes = new.publish(self.settings.backup)?;
+        let bytes = new.publish(u32::from(self.settings.backup))?;
         log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
     }

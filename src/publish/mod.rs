@@ -1,0 +1,182 @@
+//! From the temporary name to the final one: an image is complete whenever it can be seen, and there
+//! is no moment without one (D16).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::num::NonZeroU32;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
+
+use crate::error::{During, Error, Result};
+use crate::sys::lock::FolderLock;
+use crate::sys::signals;
+
+mod generations;
+mod names;
+mod revert;
+
+use generations::Kept;
+
+/// The folder of images, held by this run alone.
+#[derive(Debug)]
+pub struct ImageFolder {
+    path: PathBuf,
+    _lock: FolderLock,
+}
+
+/// The names that belong to one image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    folder: PathBuf,
+    /// `NAME.img`: what clients boot from.
+    pub current: PathBuf,
+    /// `NAME.img.old`: the backup.
+    pub backup: PathBuf,
+    /// `NAME.img.tmp`: never complete, never used.
+    pub temporary: PathBuf,
+}
+
+impl ImageFolder {
+    /// Takes the folder `base/images` for this run, and makes it if it is missing (U34).
+    ///
+    /// # Errors
+    /// When it cannot be made, or another run is at work in it (D36).
+    pub fn open(base: &Path) -> Result<Self> {
+        Self::open_with_mode(base, 0o777)
+    }
+
+    /// The same for the modern LTSP, which serves images over NFS: a new folder is for root alone (I31).
+    ///
+    /// # Errors
+    /// As for [`ImageFolder::open`].
+    pub fn open_private(base: &Path) -> Result<Self> {
+        Self::open_with_mode(base, 0o700)
+    }
+
+    fn open_with_mode(base: &Path, mode: u32) -> Result<Self> {
+        let path = base.join("images");
+        fs::create_dir_all(base).during("make the base directory", base)?;
+        match DirBuilder::new().mode(mode).create(&path) {
+            Err(error) if !path.is_dir() => return Err(error).during("make the folder of images", &path),
+            _ => {}
+        }
+        let lock = FolderLock::acquire(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The image of this name.
+    pub fn image(&self, name: &OsStr) -> Image {
+        Image::new(&self.path, name)
+    }
+
+    /// Bytes that can be written here.
+    ///
+    /// # Errors
+    /// When the file system cannot be asked.
+    pub fn free(&self) -> Result<u64> {
+        let status = statvfs(&self.path).during("look up the free space of", &self.path)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Image {
+    /// The names for `name` in `folder`.
+    pub fn new(folder: &Path, name: &OsStr) -> Self {
+        let named = |suffix: &str| {
+            let mut file = OsString::from(name);
+            file.push(suffix);
+            folder.join(file)
+        };
+        Self {
+            folder: folder.to_owned(),
+            current: named(".img"),
+            backup: named(".img.old"),
+            temporary: named(".img.tmp"),
+        }
+    }
+
+    /// A new image to be written to [`Image::temporary`]; until it is published, dropping it removes
+    /// that file. A leftover of an earlier run is removed (U47).
+    ///
+    /// # Errors
+    /// When the leftover cannot be removed, or a directory has the image's name.
+    pub fn begin(&self) -> Result<Unpublished<'_>> {
+        if self.current.is_dir() {
+            return Err(Error::new("write the image", &self.current, "there is a directory of that name"));
+        }
+        names::remove(&self.temporary)?;
+        Ok(Unpublished { image: self, published: false })
+    }
+
+    /// Whether there is an image or a backup of it.
+    pub fn exists(&self) -> bool {
+        names::is_file(&self.current) || self.generations().is_ok_and(|generations| !generations.is_empty())
+    }
+}
+
+/// An image being written. On drop its temporary file is removed.
+#[derive(Debug)]
+pub struct Unpublished<'a> {
+    image: &'a Image,
+    published: bool,
+}
+
+impl Unpublished<'_> {
+    /// Gives the finished image its name; its size in bytes. The present image and those before it stay as
+    /// the last `keep` generations of backups (see [`Image::generation`]); with 0 the present one is
+    /// replaced, and older ones stay as they are.
+    ///
+    /// A present image that is no regular file (a block device, a link to one) is replaced without a
+    /// backup (U71).
+    ///
+    /// # Errors
+    /// When a signal came, or flushing or renaming fails; the present image and its backups are then as
+    /// they were, or some of them have the next generation's name as well.
+    pub fn publish(mut self, keep: u32) -> Result<u64> {
+        let image = self.image;
+        let file = File::open(&image.temporary).during("open", &image.temporary)?;
+        // nbd-server does not run as root: the umask must not keep it from reading (D15).
+        file.set_permissions(Permissions::from_mode(0o644)).during("make readable", &image.temporary)?;
+        file.sync_all().during("flush", &image.temporary)?;
+        let size = file.metadata().during("look up", &image.temporary)?.len();
+        signals::check()?;
+        let present = names::is_file(&image.current);
+        if let Some(keep) = NonZeroU32::new(keep).filter(|_| present) {
+            if let Kept::Exchanged = image.keep_backups(keep)? {
+                self.published = true;
+                return Ok(size);
+            }
+        }
+        names::rename(&image.temporary, &image.current)?;
+        self.published = true;
+        Ok(size)
+    }
+}
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        if self.published {
+            return;
+        }
+        if let Err(error) = names::remove(&self.image.temporary) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// The path with more at its end.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
+}
+
+#[cfg(test)]
+mod tests;
