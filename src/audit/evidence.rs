@@ -49,9 +49,7 @@ impl Evidence {
             Self::HashField => lines(content).any(|line| field(line, b':', 1).is_some_and(is_hash)),
             Self::Hash => places(content, b"$").any(|at| is_long_hash(&content[at..])),
             Self::Url => lines(content).any(has_password_in_url),
-            Self::Token => {
-                TOKENS.iter().any(|(prefix, length)| has_token(content, prefix.as_bytes(), *length))
-            }
+            Self::Token => has_token(content),
             Self::PppSecret => lines(content).any(|line| {
                 let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
                 words.nth(2).is_some_and(|secret| !matches!(secret, b"\"\"" | b"\"*\"" | b"*" | b"-"))
@@ -186,9 +184,8 @@ fn has_password_in_url(line: &[u8]) -> bool {
     })
 }
 
-/// Prefixes of tokens, and how many letters follow at least.
-const TOKENS: [(&str, usize); 16] = [
-    ("AKIA", 16),
+/// What tokens begin with, up to the sign before their letters, and how many of these there are at least.
+const TOKENS: [(&str, usize); 14] = [
     ("dop_v1_", 40),
     ("ghp_", 36),
     ("gho_", 36),
@@ -196,7 +193,6 @@ const TOKENS: [(&str, usize); 16] = [
     ("ghu_", 36),
     ("github_pat_", 36),
     ("glpat-", 20),
-    ("hf_", 30),
     ("hvs.", 24),
     ("npm_", 36),
     ("pypi-", 60),
@@ -206,11 +202,15 @@ const TOKENS: [(&str, usize); 16] = [
     ("xapp-", 24),
 ];
 
-fn has_token(content: &[u8], prefix: &[u8], length: usize) -> bool {
-    places(content, prefix).any(|at| {
-        let boundary = at == 0 || !is_word(content[at - 1]);
-        let rest = &content[at + prefix.len()..];
-        boundary && rest.iter().take_while(|&&byte| is_word(byte)).count() >= length
+fn has_token(content: &[u8]) -> bool {
+    [b"_", b"-", b"."].into_iter().any(|sign| {
+        places(content, sign).any(|at| {
+            TOKENS.iter().any(|(start, length)| {
+                let Some(before) = content[..=at].strip_suffix(start.as_bytes()) else { return false };
+                let letters = content[at + 1..].iter().take_while(|&&byte| is_word(byte)).count();
+                before.last().is_none_or(|&byte| !is_word(byte)) && letters >= *length
+            })
+        })
     })
 }
 

@@ -94,11 +94,10 @@ fn suspects(image: &mut Image, rules: &Rules) -> Result<Vec<Suspect>> {
         }
         let anywhere = !pattern::is_of_packages(&directory);
         for child in image.children(&inode)? {
-            let path = directory.join(name(&child.name));
             match child.file_type {
-                FileType::Directory => pending.push((path, child.inode)),
+                FileType::Directory => pending.push((directory.join(name(&child.name)), child.inode)),
                 FileType::Regular => {
-                    let rules = rules.for_path(&path);
+                    let rules = rules.of(&directory, &child.name);
                     if (!anywhere && rules.is_empty()) || !seen.insert(child.number) {
                         continue;
                     }
@@ -109,6 +108,7 @@ fn suspects(image: &mut Image, rules: &Rules) -> Result<Vec<Suspect>> {
                     };
                     let anywhere = anywhere && usize::try_from(size).is_ok_and(|size| size <= LOOKED_AT);
                     if size > 0 && (anywhere || !rules.is_empty()) {
+                        let path = directory.join(name(&child.name));
                         suspects.push(Suspect { path, inode, rules, anywhere });
                     }
                 }

@@ -1,12 +1,11 @@
 //! The rules: where secrets of each kind lie, and what they look like.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::evidence::Evidence::{self, *};
 use super::kind::Kind::{self, *};
-use super::pattern::{self, Pattern};
+use super::pattern::Pattern;
 
 /// A rule. `paths` are as in [`Pattern`].
 #[derive(Debug)]
@@ -394,24 +393,20 @@ impl Rules {
         let mut rules = Self { literal: HashMap::new(), wildcard: Vec::new() };
         for (place, rule) in BY_NAME.iter().enumerate() {
             for pattern in rule.paths.iter().map(|path| Pattern::new(path)) {
-                let name = pattern.name();
-                if name.contains('*') {
+                if pattern.name.contains('*') {
                     rules.wildcard.push((pattern, place));
                 } else {
-                    rules.literal.entry(name.as_bytes()).or_default().push((pattern, place));
+                    rules.literal.entry(pattern.name.as_bytes()).or_default().push((pattern, place));
                 }
             }
         }
         rules
     }
 
-    /// The rules for files of that name, in their order.
-    pub(super) fn for_path(&self, path: &Path) -> Vec<&'static Rule> {
-        let name = path.file_name().unwrap_or_default().as_bytes();
+    /// The rules for a file of that name in `folder`, in their order.
+    pub(super) fn of(&self, folder: &Path, name: &[u8]) -> Vec<&'static Rule> {
         let literal = self.literal.get(name).into_iter().flatten();
-        let is_name = |pattern: &Pattern| pattern::matches(pattern.name().as_bytes(), name);
-        let wildcard = self.wildcard.iter().filter(|(pattern, _)| is_name(pattern));
-        let matching = literal.chain(wildcard).filter(|(pattern, _)| pattern.matches(path));
+        let matching = literal.chain(&self.wildcard).filter(|(pattern, _)| pattern.matches(folder, name));
         let mut places: Vec<usize> = matching.map(|(_, place)| *place).collect();
         places.sort_unstable();
         places.dedup();
