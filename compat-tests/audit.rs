@@ -21,8 +21,7 @@ use rigs::chroot;
 /// An image of a tree, by the built-in writer.
 fn image(tree: &Path) -> File {
     let file = tempfile::tempfile().unwrap();
-    let mut options = WriteOptions::default();
-    options.compression = Compression::named("lz4").unwrap();
+    let options = WriteOptions { compression: Compression::named("lz4").unwrap(), ..WriteOptions::default() };
     let name = Path::new("test.img");
     squashfs::write(tree, &file, name, &options, &Excludes::default(), &mut |_| Ok(())).unwrap();
     file
