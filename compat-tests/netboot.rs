@@ -28,7 +28,8 @@ const LOG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/netboot.log");
 fn a_client_boots_from_the_image_with_the_stock_kernel_and_ramdisk() {
     let world = World::new();
     world.add_chroot("lab", &chroot::netboot());
-    world.run("ltsp-update-image lab");
+    // Cleaned, as an image for many clients should be.
+    world.run("ltsp-update-image --cleanup lab");
     wait_for("nbd-server", || world.on_server(|| Connection::open("127.0.0.1", "/opt/ltsp/lab").ok()));
 
     // The names that a boot menu uses, whatever the version: links to the newest kernel of a flavour (K50).
