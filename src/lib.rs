@@ -10,7 +10,7 @@
 //! 5. [`overlay`]: a writable view of that chroot, which
 //! 6. [`cleanup`] clears of accounts, keys and logs;
 //! 7. [`excludes`]: what stays out of the image;
-//! 8. [`engine`]: writes the squashfs;
+//! 8. [`engine`]: writes the squashfs, if there is [`space`] for it;
 //! 9. [`publish`]: from the temporary name to the final one, backups, revert;
 //! 10. [`kernel`]: kernels and ramdisks into the TFTP directories;
 //! 11. [`nbd`]: the exports of nbd-server.
@@ -27,6 +27,8 @@ pub mod overlay;
 
 pub mod cleanup;
 pub mod excludes;
+
+pub mod space;
 
 pub mod engine;
 pub mod squashfs;

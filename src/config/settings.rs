@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::sys::command::Changes;
+
 /// What the run is to do with each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -61,6 +63,70 @@ pub struct Settings {
     pub tftp_dirs: Option<OsString>,
     /// The directory in each of them, when an old option names it (H5, H13).
     pub tftp_boot_dir: Option<OsString>,
+    /// The TFTP directories that this tool's own configuration names, to keep them out of an image of
+    /// `/` (D25). Words of `TFTP_DIRS`, wildcards expanded; they need not exist.
+    pub known_tftp_dirs: Vec<PathBuf>,
     /// Which steps to take.
     pub steps: Steps,
+    /// The name the program was called by, to repeat in the guard's advice (U15).
+    pub called_as: OsString,
+    /// What configuration files have exported, changed or unset in the environment (S8); for every child
+    /// program.
+    pub child_environment: Changes,
+}
+
+/// What one run of `ltsp-update-kernels` works from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelSettings {
+    /// The base directory: absolute or relative as given, without a trailing slash, never `/` (D24).
+    pub base: PathBuf,
+    /// Names or paths of chroots and images as the admin gave them (D6); empty: all of them (K2).
+    pub names: Vec<OsString>,
+    /// The words of `TFTP_DIRS` in order, wildcards expanded; they need not exist (K3).
+    pub tftp_dirs: Vec<PathBuf>,
+    /// The path below each TFTP directory; empty: the names lie directly in it (S3, K4).
+    pub tftp_boot_dir: OsString,
+    /// Only take kernels from images, never from chroot directories (K10).
+    pub prefer_image: bool,
+    /// Take the kernels of the one name in `names` from below this directory, instead of looking for
+    /// a chroot or image of that name (D7 c).
+    pub root_override: Option<PathBuf>,
+}
+
+/// What one run of `ltsp-config nbd-server` works from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NbdSettings {
+    /// The base directory: without a trailing slash, never `/` (D24).
+    pub base: PathBuf,
+    /// Rewrite existing files (N4).
+    pub overwrite: bool,
+    /// Do not warn about existing files that are kept (N4).
+    pub quiet: bool,
+}
+
+/// What one run of `nbdswapd` works from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwapSettings {
+    /// The size of the swap file, in MiB (N30).
+    pub size: u64,
+    /// Run `mkswap` on the file (N30).
+    pub run_mkswap: bool,
+    /// Who called.
+    pub service: SwapService,
+}
+
+/// Who called `nbdswapd`, and where the swap file goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwapService {
+    /// nbd-server, before it opens this file (N32).
+    NbdServer(PathBuf),
+    /// inetd: the file is served on standard input (N33).
+    Inetd {
+        /// The directory for the file (`SWAPDIR`); must be a writable directory.
+        dir: Option<PathBuf>,
+        /// The file (`SWAP`); none: a new temporary one, in `dir` if there is one.
+        file: Option<PathBuf>,
+        /// More words for nbd-server (`NBD_SERVER_OPTS`).
+        server_options: Vec<OsString>,
+    },
 }

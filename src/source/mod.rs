@@ -1,1 +1,5 @@
-//! To be written.
+//! From the name an admin typed to a chroot that can be read.
+
+pub mod architecture;
+pub mod listing;
+pub mod locate;

@@ -3,22 +3,22 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 
+use super::Progress;
 use super::digest::{self, Digest, PieceDigest};
 use super::fragment::Packer;
 use super::layout::{Layout, Placement};
 use super::le::{narrow, wide};
 use super::load::{Change, Loaded, Loader, Part};
 use super::options::{Fragments, WriteOptions};
-use super::plan::{Work, PORTION};
+use super::plan::{PORTION, Work};
 use super::source::Source;
 use super::squeeze::{Job, Place};
 use super::tree::Tree;
 use super::window::Window;
-use super::Progress;
-use crate::error::{shown, Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// See the module.
 pub(super) struct Arranger<'a> {

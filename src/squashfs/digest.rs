@@ -24,11 +24,7 @@ pub(super) fn piece(bytes: &[u8]) -> PieceDigest {
 /// The digest of a portion of `length` zeros, [`PORTION`] at most.
 pub(super) fn zeros(length: usize) -> PieceDigest {
     static WHOLE: OnceLock<PieceDigest> = OnceLock::new();
-    if length == PORTION {
-        *WHOLE.get_or_init(|| piece(&vec![0; PORTION]))
-    } else {
-        piece(&vec![0; length])
-    }
+    if length == PORTION { *WHOLE.get_or_init(|| piece(&vec![0; PORTION])) } else { piece(&vec![0; length]) }
 }
 
 /// The digest of a file from those of its portions. Files of different sizes are never compared, so a

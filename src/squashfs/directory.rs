@@ -3,8 +3,8 @@
 //! squashfs-tools-ng, doc/format.adoc, "Directory Table" and "Directory Index".
 
 use super::inode::{FileType, IndexEntry};
-use super::le::{narrow, put_i16, put_u16, put_u32, wide, Corrupt, Fields};
-use super::metadata::{MetadataWriter, Reference, METADATA_SIZE};
+use super::le::{Corrupt, Fields, narrow, put_i16, put_u16, put_u32, wide};
+use super::metadata::{METADATA_SIZE, MetadataWriter, Reference};
 use crate::error::{Error, Result};
 
 /// The longest name that squashfs can hold, in bytes.

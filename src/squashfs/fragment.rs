@@ -2,7 +2,7 @@
 //!
 //! squashfs-tools-ng, doc/format.adoc, "Packing File Data" and "Fragment Table".
 
-use super::le::{put_u32, put_u64, Corrupt, Fields};
+use super::le::{Corrupt, Fields, put_u32, put_u64};
 use crate::error::{Error, Result};
 
 /// Size of an entry of the fragment table in bytes.

@@ -2,8 +2,8 @@
 //!
 //! squashfs-tools-ng, doc/format.adoc, "Inode Table".
 
-use super::fragment::{Tail, NO_FRAGMENT};
-use super::le::{narrow, put_u16, put_u32, put_u64, Corrupt, Fields};
+use super::fragment::{NO_FRAGMENT, Tail};
+use super::le::{Corrupt, Fields, narrow, put_u16, put_u32, put_u64};
 use super::metadata::Reference;
 
 /// The xattr index of an inode without extended attributes.
@@ -371,11 +371,7 @@ impl Inode {
 /// How many blocks a file of `size` bytes has besides its fragment.
 pub(super) fn block_count(size: u64, block_size: u32, has_tail: bool) -> u64 {
     let block_size = u64::from(block_size.max(1));
-    if has_tail {
-        size / block_size
-    } else {
-        size.div_ceil(block_size)
-    }
+    if has_tail { size / block_size } else { size.div_ceil(block_size) }
 }
 
 /// Whether the kernel can count the blocks of a file of `size` bytes: it has 31 bits for that.

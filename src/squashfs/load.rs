@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{seek, SeekFrom};
-use rustix::io::{pread, Errno};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::{Errno, pread};
 
 use super::digest::{self, PieceDigest};
 use super::le::{narrow, wide};
-use super::plan::{Work, PORTION};
+use super::plan::{PORTION, Work};
 use super::scan::look;
-use super::source::{is_gone, open_file, Source};
+use super::source::{Source, is_gone, open_file};
 use super::tree::{RegularFile, Tree};
 use crate::error::{Error, Result};
 

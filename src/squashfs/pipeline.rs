@@ -10,23 +10,23 @@
 //! source is the tree and the layout, some 150 bytes and a name for each file.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::arrange::{stopped, Arranger};
+use super::Progress;
+use super::arrange::{Arranger, stopped};
 use super::fragment::StoredBlock;
 use super::layout::Layout;
 use super::le::narrow;
 use super::load::Loader;
 use super::options::WriteOptions;
 use super::output::Output;
-use super::plan::{Plan, PORTION};
+use super::plan::{PORTION, Plan};
 use super::scan::Scan;
 use super::source::Source;
-use super::squeeze::{squeeze, Place, Squeezed};
+use super::squeeze::{Place, Squeezed, squeeze};
 use super::window::{CloseOnPanic, Window};
-use super::Progress;
 use crate::error::Result;
 
 /// Threads that read. Compressing keeps the processors busy; these wait for disks most of the time,
@@ -72,7 +72,8 @@ pub(super) fn write_data(
         drop((job_receiver, done_sender));
         let writer = scope
             .spawn(move || write_blocks(output, tree.files.len(), window, &done_receiver, &output_sender));
-        for _ in 0..READERS.min(tree.files.len()) {
+        // One at least: a reader finds out that there is no more to read.
+        for _ in 0..tree.files.len().clamp(1, READERS) {
             scope.spawn(move || {
                 let _close = CloseOnPanic(window);
                 let mut loader = Loader::new(source, tree);
@@ -148,9 +149,5 @@ fn write_blocks(
             let _ = outputs.send(squeezed.job.output);
         }
     }
-    if early.is_empty() {
-        Ok(positions)
-    } else {
-        Err(stopped())
-    }
+    if early.is_empty() { Ok(positions) } else { Err(stopped()) }
 }

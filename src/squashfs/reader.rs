@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::compress::{Compression, Decompressor};
 use super::directory::read_listing;
-use super::fragment::{self, StoredBlock, Tail, FRAGMENT_SIZE};
+use super::fragment::{self, FRAGMENT_SIZE, StoredBlock, Tail};
 use super::inode::{Body, FileType, Inode, NO_XATTRS};
-use super::le::{narrow, wide, Corrupt, Fields};
-use super::metadata::{blocks_of, Reference, HEAD_SIZE, METADATA_SIZE, UNCOMPRESSED_METADATA};
-use super::superblock::{Superblock, NO_TABLE, SUPERBLOCK_SIZE};
-use super::xattr::{read_set, Xattr, XATTR_HEAD_SIZE, XATTR_ID_SIZE};
+use super::le::{Corrupt, Fields, narrow, wide};
+use super::metadata::{HEAD_SIZE, METADATA_SIZE, Reference, UNCOMPRESSED_METADATA, blocks_of};
+use super::superblock::{NO_TABLE, SUPERBLOCK_SIZE, Superblock};
+use super::xattr::{XATTR_HEAD_SIZE, XATTR_ID_SIZE, Xattr, read_set};
 use super::{export, id};
 use crate::error::{During, Error, Result};
 

@@ -14,12 +14,12 @@ use rustix::fs::{AtFlags, FileType as Kind, RawDir, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::directory::MAX_NAME;
-use super::inode::{device_number, is_storable, FileType, NO_XATTRS};
+use super::inode::{FileType, NO_XATTRS, device_number, is_storable};
 use super::le::narrow;
 use super::options::WriteOptions;
-use super::source::{is_gone, xattrs, Source};
-use super::tree::{number, Directory, Entry, Identity, Item, Node, RegularFile, Text, Tree, Version, ROOT};
-use crate::error::{shown, Error, Result};
+use super::source::{Source, is_gone, xattrs};
+use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, Version, number};
+use crate::error::{Error, Result, shown};
 
 /// Bytes of directory entries that are fetched at once.
 const LISTING_BUFFER: usize = 64 << 10;

@@ -8,11 +8,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{openat, openat2, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::le::narrow;
-use super::xattr::{Xattr, MAX_VALUE};
+use super::xattr::{MAX_VALUE, Xattr};
 use crate::error::{Error, Result};
 
 /// Kept below PATH_MAX (4096), which counts the final zero byte.

@@ -3,7 +3,7 @@
 //! Kernel, Documentation/filesystems/squashfs.rst, "Squashfs filesystem design"; squashfs-tools-ng,
 //! doc/format.adoc, "The Superblock".
 
-use super::le::{put_u16, put_u32, put_u64, Corrupt, Fields};
+use super::le::{Corrupt, Fields, put_u16, put_u32, put_u64};
 
 /// Size of the superblock in bytes; compressor options or data follow it.
 pub const SUPERBLOCK_SIZE: usize = 96;

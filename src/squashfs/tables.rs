@@ -9,16 +9,16 @@
 use std::collections::HashMap;
 
 use super::compress::Compressor;
-use super::directory::{write_listing, DirectoryEntry, Listing};
+use super::directory::{DirectoryEntry, Listing, write_listing};
 use super::inode::{Body, FileType, Inode};
 use super::layout::Layout;
 use super::le::{narrow, wide};
-use super::metadata::{lookup_table, MetadataWriter, Reference};
+use super::metadata::{MetadataWriter, Reference, lookup_table};
 use super::options::WriteOptions;
 use super::output::Output;
 use super::scan::EMPTY;
-use super::superblock::{Superblock, NO_TABLE};
-use super::tree::{number, Directory, Item, Node, Tree, ROOT};
+use super::superblock::{NO_TABLE, Superblock};
+use super::tree::{Directory, Item, Node, ROOT, Tree, number};
 use super::{export, fragment};
 use crate::error::{Error, Result};
 
@@ -226,7 +226,7 @@ impl Tables<'_> {
     /// Where the inodes lie, in the order of their numbers.
     fn exported(&self) -> Vec<Reference> {
         debug_assert!(wide(self.places.len()) >= u64::from(self.numbers.iter().copied().max().unwrap_or(0)));
-        let stored = self.numbers.iter().zip(&self.places).filter(|(&number, _)| number != 0);
+        let stored = self.numbers.iter().zip(&self.places).filter(|(number, _)| **number != 0);
         stored.map(|(_, place)| place.unwrap_or_default()).collect()
     }
 }

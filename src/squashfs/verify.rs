@@ -12,11 +12,11 @@ use super::le::{narrow, wide};
 use super::metadata::Reference;
 use super::options::WriteOptions;
 use super::reader::Image;
-use super::scan::{scan, Excluded, EMPTY};
-use super::source::{open_file, Source};
-use super::tree::{Item, Node, Tree, ROOT};
+use super::scan::{EMPTY, Excluded, scan};
+use super::source::{Source, open_file};
+use super::tree::{Item, Node, ROOT, Tree};
 use super::xattr::Xattr;
-use crate::error::{shown, During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 
 /// How many differences the thorough check names before it stops.
 const MOST_NAMED: usize = 10;

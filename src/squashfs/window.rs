@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::load::Loaded;
-use super::plan::{Plan, Work, PORTION};
+use super::plan::{PORTION, Plan, Work};
 use crate::error::{Error, Result};
 
 /// See the module.

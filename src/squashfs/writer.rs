@@ -6,7 +6,7 @@ use std::path::Path;
 use super::options::WriteOptions;
 use super::output::Output;
 use super::pipeline::write_data;
-use super::scan::{identity_of, scan, Excluded};
+use super::scan::{Excluded, identity_of, scan};
 use super::source::Source;
 use super::superblock::SUPERBLOCK_SIZE;
 use super::tables::write_tables;

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use super::compress::Compressor;
-use super::le::{narrow, put_u16, put_u32, put_u64, wide, Corrupt, Fields};
-use super::metadata::{lookup_table, MetadataWriter, Reference};
+use super::le::{Corrupt, Fields, narrow, put_u16, put_u32, put_u64, wide};
+use super::metadata::{MetadataWriter, Reference, lookup_table};
 use crate::error::{Error, Result};
 
 /// Size of an entry of the lookup table in bytes.

@@ -1,0 +1,54 @@
+//! A temporary directory for mount points.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{During, Result};
+
+/// An empty directory with an unpredictable name, of mode 0700, in `TMPDIR` or `/tmp` (S11).
+///
+/// On drop it is removed by a plain rmdir: it is meant to have things mounted on it, and a removal of
+/// its contents would, after an unmount that failed, delete what is mounted there.
+#[derive(Debug)]
+pub struct TempDir {
+    path: PathBuf,
+}
+
+impl TempDir {
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn new(prefix: &str) -> Result<Self> {
+        let made = tempfile::Builder::new().prefix(prefix).tempdir();
+        let made = made.during("make a temporary directory in", std::env::temp_dir())?;
+        Ok(Self { path: made.keep() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir(&self.path) {
+            log::warn!("cannot remove the temporary directory {}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_gone_when_dropped_but_its_contents_are_never_deleted() {
+        let dir = TempDir::new("ltsp-test.").unwrap();
+        let path = dir.path().to_owned();
+        std::fs::write(path.join("kept"), "x").unwrap();
+        drop(dir);
+        assert!(path.join("kept").exists());
+        std::fs::remove_file(path.join("kept")).unwrap();
+        drop(TempDir { path: path.clone() });
+        assert!(!path.exists());
+    }
+}
