@@ -44,14 +44,14 @@ pub fn grow(seed: u64, root: &Path) {
 impl Forest {
     fn directory(&mut self, path: &Path, depth: usize) {
         let many = self.random.once_in(40);
-        let count = if many { self.random.number(300..1500) } else { self.random.number(0..14) };
+        let count = if many { self.random.number(300..1000) } else { self.random.number(0..14) };
         for _ in 0..count {
             let name = self.name();
             let below = path.join(OsStr::from_bytes(&name));
             if below.symlink_metadata().is_ok() {
                 continue;
             }
-            match self.random.number(0..if many { 60 } else { 14 }) {
+            match self.random.number(0..if many { 100 } else { 16 }) {
                 0 | 1 if depth < 6 => {
                     fs::create_dir(&below).unwrap();
                     self.all.push((below.clone(), false));
@@ -166,10 +166,10 @@ impl Forest {
     /// A file with holes, and with zeros that are no holes.
     fn sparse(&mut self, path: &Path) {
         let file = File::create(path).unwrap();
-        file.set_len(self.random.within(1..6_000_000)).unwrap();
+        file.set_len(self.random.within(1..1_500_000)).unwrap();
         for _ in 0..self.random.number(0..5) {
-            let at = self.random.within(0..5_000_000);
-            let length = self.random.number(1..150_000);
+            let at = self.random.within(0..1_200_000);
+            let length = self.random.number(1..100_000);
             let bytes = if self.random.once_in(3) { vec![0; length] } else { self.random.text(length) };
             file.write_all_at(&bytes, at).unwrap();
         }
