@@ -21,7 +21,7 @@ fn setting((name, default): (&str, u64)) -> u64 {
 fn options(seed: u64) -> WriteOptions {
     let mut random = Random::new(!seed);
     let created = Some(1_700_000_000);
-    if seed.is_multiple_of(3) {
+    if seed % 3 == 0 {
         return WriteOptions { created, threads: 2, ..WriteOptions::default() };
     }
     let fast = Compression::Gzip { level: 1 };

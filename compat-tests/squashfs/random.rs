@@ -27,7 +27,7 @@ impl Random {
 
     /// True once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
-        self.bits().is_multiple_of(n)
+        self.bits() % n == 0
     }
 
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
