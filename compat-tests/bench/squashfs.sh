@@ -39,7 +39,8 @@ make_tree() {
             return ;;
         *) echo "no tree is called $1" >&2; exit 2 ;;
     esac
-    mmdebstrap --variant=apt --include="$2" bookworm "$cache/$1.tmp"
+    # With what the packages recommend, as an admin's desktop has it: 2.1 GB.
+    mmdebstrap --variant=apt --aptopt='APT::Install-Recommends "true"' --include="$2" bookworm "$cache/$1.tmp"
     mv "$cache/$1.tmp" "$cache/$1"
 }
 

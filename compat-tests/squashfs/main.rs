@@ -4,6 +4,7 @@
 //! Every test has a mount namespace of its own; nothing stays behind on the machine.
 
 mod changes;
+mod damage;
 mod equality;
 mod forest;
 mod image;
