@@ -1,12 +1,12 @@
 //! A source that changes while the image is made: the image stays a valid file system, and what
 //! changed is reported by path.
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
 
+use ltsp_core::excludes::Excludes;
 use ltsp_core::squashfs::{self, WriteOptions};
 
 use crate::image::Workshop;
@@ -28,25 +28,27 @@ impl log::Log for Collector {
     fn flush(&self) {}
 }
 
-/// Writes an image while `change` happens to the source after the walk has passed there and before
-/// any content is read: when it asks about the last name, "~".
+/// Writes an image while `change` happens to the source after the walk and before the content of most
+/// files is read: when the first megabyte of a file that precedes them all has been read. It has 64,
+/// far more than may be read ahead with this little memory.
 fn write_during(workshop: &Workshop, change: impl Fn(&Path)) {
     // Another test may have done so already.
     let _ = log::set_logger(&Collector);
     log::set_max_level(log::LevelFilter::Warn);
     let source = workshop.source();
-    File::create(source.join("~")).unwrap();
-    let is_changed = Cell::new(false);
-    let excluded = |path: &Path| {
-        if path == Path::new("~") && !is_changed.replace(true) {
+    File::create(source.join("!")).unwrap().set_len(64 << 20).unwrap();
+    let mut is_changed = false;
+    let mut report = |_| {
+        if !std::mem::replace(&mut is_changed, true) {
             change(&source);
         }
-        false
+        Ok(())
     };
     let path = workshop.image();
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
-    squashfs::write(&source, &file, &path, &WriteOptions::default(), &excluded, &mut |_| Ok(())).unwrap();
-    assert!(is_changed.get());
+    let options = WriteOptions { memory: 0, ..WriteOptions::default() };
+    squashfs::write(&source, &file, &path, &options, &Excludes::default(), &mut report).unwrap();
+    assert!(is_changed);
     squashfs::verify::self_check(&file, &path, usize::MAX).unwrap();
     workshop.read_by_others();
 }
@@ -89,7 +91,7 @@ fn files_that_vanish_or_are_replaced_are_left_out() {
         assert!(path.symlink_metadata().is_err(), "{name}");
         assert!(was_reported(&format!("v-{name}"), "vanished"), "{name}");
     }
-    assert!(was_reported("v-folder", "vanished"));
+    assert!(was_reported("v-folder/inside", "vanished"));
     assert_eq!(fs::read_dir(mounted.join("v-folder")).unwrap().count(), 0);
     assert_eq!(fs::read_to_string(mounted.join("v-stays")).unwrap(), "stays");
     assert!(!was_reported("v-stays", ""));

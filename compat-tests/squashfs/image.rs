@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ltsp_core::excludes::Excludes;
 use ltsp_core::squashfs::{self, WriteOptions};
 use ltsp_core::sys::loop_device::LoopDevice;
 use ltsp_core::sys::mount::Mount;
@@ -38,12 +39,13 @@ impl Workshop {
         let path = self.image();
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         let summary =
-            squashfs::write(&self.source(), &file, &path, options, &|_| false, &mut |_| Ok(())).unwrap();
+            squashfs::write(&self.source(), &file, &path, options, &Excludes::default(), &mut |_| Ok(()))
+                .unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(summary.image_bytes, u64::try_from(bytes.len()).unwrap());
         assert_eq!(bytes.len() % 4096, 0);
         squashfs::verify::self_check(&file, &path, usize::MAX).unwrap();
-        squashfs::verify::compare(&file, &path, &self.source(), options, &|_| false).unwrap();
+        squashfs::verify::compare(&file, &path, &self.source(), options, &Excludes::default()).unwrap();
         bytes
     }
 

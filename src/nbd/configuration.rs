@@ -18,7 +18,7 @@ pub struct Configuration {
     pub include: Option<PathBuf>,
     /// How many export sections there are, in all files; a name that comes twice counts twice.
     pub sections: usize,
-    /// The files that were read, the main one first.
+    /// The files that were read, the main one first, as that process names them.
     pub files: Vec<PathBuf>,
     /// Where it listens.
     pub listening: Listening,
@@ -39,31 +39,30 @@ impl Configuration {
     /// # Errors
     /// What would keep nbd-server from reading them all: it then takes nothing new.
     pub fn read(root: &Path, main: &Path) -> Result<Self> {
-        let main = below(root, main);
-        let groups = groups(&main)?;
+        let groups = groups(root, main)?;
         let [generic, exports @ ..] = &*groups else {
-            return Err(Error::new("read", &main, "it has no section [generic]"));
+            return Err(Error::new("read", main, "it has no section [generic]"));
         };
         if generic.name != b"generic" {
-            return Err(Error::new("read", &main, "its first section is not [generic]"));
+            return Err(Error::new("read", main, "its first section is not [generic]"));
         }
         // Such a server crashes when it is told to reload (3.24, append_new_servers: it prints an error
         // that parse_cfile has not set).
         if is_true(generic, "oldstyle") {
             let reason = "nbd-server since 3.10 refuses `oldstyle`";
-            return Err(Error::new("read", &main, reason).hint("remove that line"));
+            return Err(Error::new("read", main, reason).hint("remove that line"));
         }
-        check_exports(&main, exports)?;
+        check_exports(main, exports)?;
 
         let mut all = Self {
             include: generic.string("includedir").map(PathBuf::from),
             sections: exports.len(),
-            files: vec![main],
+            files: vec![main.to_owned()],
             listening: Listening::of(generic),
         };
         if let Some(include) = &all.include {
-            for path in included(&below(root, include))? {
-                let groups = self::groups(&path)?;
+            for path in included(root, include)? {
+                let groups = self::groups(root, &path)?;
                 check_exports(&path, &groups)?;
                 all.sections += groups.len();
                 all.files.push(path);
@@ -109,28 +108,30 @@ pub fn below(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// The files in an included folder that nbd-server reads: regular ones, not links to some, named `*.conf`.
+/// `dir` and the paths are as a process with the root directory `root` names them.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn included(dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn included(root: &Path, dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).during("read", dir)? {
+    for entry in fs::read_dir(below(root, dir)).during("read", dir)? {
         let entry = entry.during("read", dir)?;
-        let kind = entry.file_type().during("look at", entry.path())?;
+        let path = dir.join(entry.file_name());
+        let kind = entry.file_type().during("look at", &path)?;
         if kind.is_file() && conf_d::is_read(&entry.file_name()) {
-            paths.push(entry.path());
+            paths.push(path);
         }
     }
     paths.sort();
     Ok(paths)
 }
 
-/// The sections of one file.
+/// The sections of one file, which a process with the root directory `root` names so.
 ///
 /// # Errors
 /// When it cannot be read, or is no key file.
-pub fn groups(path: &Path) -> Result<Vec<Group>> {
-    let text = fs::read(path).during("read", path)?;
+pub fn groups(root: &Path, path: &Path) -> Result<Vec<Group>> {
+    let text = fs::read(below(root, path)).during("read", path)?;
     keyfile::parse(&text)
         .map_err(|mistake| Error::new("read", path, format!("line {}: {}", mistake.line, mistake.reason)))
 }
@@ -185,8 +186,8 @@ mod tests {
         let all = Configuration::read(root.path(), Path::new("/etc/config")).unwrap();
         assert_eq!(all.include.unwrap(), Path::new("/etc/conf.d"));
         assert_eq!(all.sections, 3);
-        let names = ["etc/config", "etc/conf.d/a.conf", "etc/conf.d/b.conf"];
-        assert_eq!(all.files, names.map(|name| root.path().join(name)));
+        let names = ["/etc/config", "/etc/conf.d/a.conf", "/etc/conf.d/b.conf"];
+        assert_eq!(all.files, names.map(PathBuf::from));
     }
 
     #[test]
@@ -196,7 +197,7 @@ mod tests {
             ("[a]\nexportname = /a\n", "", "first section is not [generic]"),
             ("[generic]\noldstyle = true\n", "", "oldstyle"),
             ("[generic]\nincludedir = /none\n", "", "No such file"),
-            (INCLUDING, "junk\n", "x.conf: line 1: "),
+            (INCLUDING, "junk\n", "cannot read /etc/conf.d/x.conf: line 1: "),
             (INCLUDING, "[/opt/ltsp/other]\n", "[/opt/ltsp/other] has no valid exportname"),
             (INCLUDING, "[a]\nexportname = \\x\n", "[a] has no valid exportname"),
         ];

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 use crate::error::{During, Error, Result};
+use crate::nbd::configuration::below;
 
 /// What the kernel calls such a process.
 const NAME: &str = "nbd-server";
@@ -98,18 +99,20 @@ impl Process {
         namespace(&self.proc, "net") == namespace(Path::new("/proc/self"), "net")
     }
 
-    /// Whether it may read these files and folders, going by their modes: it has given up being root
+    /// Whether it may read these files and folders, as it names them, going by their modes: it has given up being root
     /// (`user` in its main file) after it has read them for the first time.
     ///
     /// # Errors
     /// The first that it may not read.
     pub fn may_read<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
         for path in paths {
-            let metadata = fs::metadata(path).during("look at", path)?;
+            let metadata = fs::metadata(below(&self.root(), path)).during("look at", path)?;
             let needed = if metadata.is_dir() { 0o5 } else { 0o4 };
             if !self.has(&metadata, needed) {
-                let who = format!("nbd-server, which runs as user {}, may not read it", self.user);
-                return Err(Error::new("reload", path, who).hint("make it readable for everybody"));
+                let who = format!("it runs as user {}, who may not read that file", self.user);
+                return Err(
+                    Error::new("make nbd-server read", path, who).hint("make it readable for everybody")
+                );
             }
         }
         Ok(())
@@ -244,7 +247,7 @@ mod tests {
         for (user, groups, mode, may) in cases {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let mut process = process("nbd-server\n", STATUS, "nbd-server\0").unwrap();
-            (process.user, process.groups) = (user, groups);
+            (process.user, process.groups, process.proc) = (user, groups, "/proc/self".into());
             assert_eq!(process.may_read([&*path]).is_ok(), may, "{user} {mode:o}");
         }
     }

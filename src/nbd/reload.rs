@@ -30,8 +30,9 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::error::{During, Error, Result};
 use crate::nbd::configuration::{self, Configuration, below};
 use crate::nbd::process::Process;
+use crate::nbd::release::Release;
 use crate::nbd::{conf_d, probe};
-use crate::sys::command::{self, Command};
+use crate::sys::command;
 
 /// How long to wait for the new exports. Reading a hundred files takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,12 +67,12 @@ pub enum Reload {
 pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Reload> {
     let root = process.root();
     let mut all = Configuration::read(&root, &process.main)?;
-    let include = all.include.as_deref().map(|include| below(&root, include));
-    let Some(include) = include.filter(|include| is_same(include, conf_d)) else {
+    let Some(include) = all.include.as_deref().filter(|include| is_same(&below(&root, include), conf_d))
+    else {
         let reason = format!("it does not include {}", conf_d.display());
         return Err(Error::new("reload nbd-server from", &process.main, reason));
     };
-    process.may_read(all.files.iter().chain([&include]).map(PathBuf::as_path))?;
+    process.may_read(all.files.iter().map(PathBuf::as_path).chain([include]))?;
 
     let listening = &mut all.listening;
     listening.socket = listening.socket.as_deref().map(|socket| below(&root, socket));
@@ -83,8 +84,7 @@ pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Relo
         return Ok(Reload::Serves);
     }
 
-    let defective = is_defective(version(process)?);
-    let padding = defective.then(|| Padding::new(conf_d, all.sections)).transpose()?;
+    let padding = is_defective(process)?.then(|| Padding::new(conf_d, all.sections)).transpose()?;
     let failed = |source| Error::action(format!("signal nbd-server (process {:?})", process.pid), source);
     let pidfd = pidfd_open(process.pid, PidfdFlags::empty()).map_err(|source| failed(source.to_string()))?;
     // The descriptor pins the process; that it still is the one we have looked at, we see now.
@@ -122,22 +122,17 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The release of the program that runs, even if its file has been replaced since.
-fn version(process: &Process) -> Result<Option<(u32, u32)>> {
-    let said = Command::new(process.proc.join("exe")).arg("-V").output()?;
-    Ok(parse_version(&String::from_utf8_lossy(&said.stdout)))
-}
-
-/// From "This is nbd-server version 3.24".
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let (_, number) = text.split_once("version ")?;
-    let mut parts = number.split(|character: char| !character.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// An unknown release may have the defect; the padding harms none.
-fn is_defective(version: Option<(u32, u32)>) -> bool {
-    version.is_none_or(|version| ((3, 20)..(3, 25)).contains(&version))
+/// Whether SIGHUP would damage the program that runs, even if its file has been replaced since. An
+/// unknown release may have the defect, and the padding harms none.
+fn is_defective(process: &Process) -> Result<bool> {
+    let program = process.proc.join("exe");
+    // Nothing else is run: a process can call itself what it likes.
+    let name = fs::read_link(&program).unwrap_or_default();
+    let release = match name.file_name() {
+        Some(name) if name.as_encoded_bytes().starts_with(b"nbd-server") => Release::of(program)?,
+        _ => None,
+    };
+    Ok(release.is_none_or(Release::reload_is_defective))
 }
 
 /// How many sections to add to so many; at least one.
@@ -158,7 +153,7 @@ impl Padding {
     fn new(conf_d: &Path, sections: usize) -> Result<Self> {
         let path = conf_d.join(PADDING);
         // One left behind by a killed run is among the sections counted, and is replaced.
-        let left = configuration::groups(&path).map_or(0, |groups| groups.len());
+        let left = configuration::groups(Path::new("/"), &path).map_or(0, |groups| groups.len());
         let mut text = String::from("# Here only while nbd-server reloads.\n");
         for index in 1..=missing(sections - left.min(sections)) {
             // Writing to a string cannot fail.
@@ -257,19 +252,51 @@ mod tests {
         assert_eq!(reload(&server.process(), &server.conf_d(), &names).unwrap(), Reload::Serves);
     }
 
+    /// A process that is called nbd-server and does this when it gets SIGHUP. It is gone when dropped.
+    struct Pretender(std::process::Child);
+
+    impl Pretender {
+        fn start(main: &Path, on_hangup: &str) -> Self {
+            let script = format!(
+                "printf nbd-server > /proc/self/comm; trap '{on_hangup}' HUP; while :; do sleep 0.05; done"
+            );
+            let child = std::process::Command::new("sh").args(["-c", &script, "sh", "-C"]).arg(main).spawn();
+            Self(child.unwrap())
+        }
+
+        fn process(&self) -> Process {
+            let pid = rustix::process::Pid::from_child(&self.0);
+            // Only so that a failure ends.
+            for _ in 0..1500 {
+                let all = Process::all(Path::new("/proc")).unwrap();
+                if let Some(ready) = all.into_iter().find(|one| one.pid == pid && one.catches_hangup) {
+                    return ready;
+                }
+                command::sleep(Duration::from_millis(20)).unwrap();
+            }
+            panic!("waited in vain");
+        }
+    }
+
+    impl Drop for Pretender {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    // D34
     #[test]
-    fn releases_with_the_defect_are_known() {
-        let cases = [
-            ("This is nbd-server version 3.24\n", true),
-            ("This is nbd-server version 3.20", true),
-            ("This is nbd-server version 3.26.1", false),
-            ("This is nbd-server version 3.25", false),
-            ("This is nbd-server version 3.19", false),
-            ("This is nbd-server version 4.0", false),
-            ("E: unknown", true),
-        ];
-        for (text, defective) in cases {
-            assert_eq!(is_defective(parse_version(text)), defective, "{text}");
+    fn an_end_is_noticed_and_silence_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf_d = dir.path().join("conf.d");
+        fs::create_dir(&conf_d).unwrap();
+        let main = dir.path().join("config");
+        fs::write(&main, format!("[generic]\nincludedir = {}\n", conf_d.display())).unwrap();
+        for (on_hangup, outcome) in [("exit 1", Reload::Ended), (":", Reload::Told)] {
+            let server = Pretender::start(&main, on_hangup);
+            assert_eq!(reload(&server.process(), &conf_d, &[OsStr::new("/x")]).unwrap(), outcome);
+            assert!(!conf_d.join(PADDING).exists());
         }
     }
 
@@ -286,7 +313,7 @@ mod tests {
         let path = dir.path().join(PADDING);
         fs::write(&path, "[x]\nexportname = /x\n[y]\nexportname = /y\n").unwrap();
         let padding = Padding::new(dir.path(), 5).unwrap();
-        assert_eq!(configuration::groups(&path).unwrap().len(), 30);
+        assert_eq!(configuration::groups(Path::new("/"), &path).unwrap().len(), 30);
         drop(padding);
         assert!(!path.exists());
     }

@@ -15,6 +15,7 @@
 //! `output`), which gives a `layout`; `tables` writes the rest. [`verify`] checks an image by
 //! means of the [`reader`].
 
+pub mod command_line;
 pub mod compress;
 pub mod directory;
 pub mod fragment;
@@ -47,7 +48,6 @@ mod writer;
 pub use compress::Compression;
 pub use le::Corrupt;
 pub use options::{Fragments, WriteOptions};
-pub use scan::Excluded;
 pub use writer::write;
 
 /// How far a run is.

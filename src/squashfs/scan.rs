@@ -20,14 +20,12 @@ use super::options::WriteOptions;
 use super::source::{Source, is_gone, xattrs};
 use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, Version, number};
 use crate::error::{Error, Result, shown};
+use crate::excludes::Excludes;
 
 /// Bytes of directory entries that are fetched at once.
 const LISTING_BUFFER: usize = 64 << 10;
 /// Size of the unit in which the kernel counts the space that a file takes.
 const SECTOR: u64 = 512;
-
-/// Which paths, relative to the root of the source, stay out of the image with everything below them.
-pub type Excluded<'a> = &'a dyn Fn(&Path) -> bool;
 
 /// What the walk found besides the tree.
 pub(super) struct Scan {
@@ -45,7 +43,7 @@ pub(super) fn scan(
     source: &Source,
     options: &WriteOptions,
     image: Option<Identity>,
-    excluded: Excluded<'_>,
+    excluded: &Excludes,
 ) -> Result<Scan> {
     let mut walk = Walk {
         source,
@@ -78,7 +76,7 @@ struct Walk<'a> {
     source: &'a Source,
     options: &'a WriteOptions,
     image: Option<Identity>,
-    excluded: Excluded<'a>,
+    excluded: &'a Excludes,
     tree: Tree,
     bytes: u64,
     /// Inodes with several names, by identity.
@@ -137,11 +135,12 @@ impl Walk<'_> {
             }
             Err(error) => return Err(Error::io("list", source.shown(path), error)),
         };
+        let excluded = self.excluded.level(path);
         for name in names.iter() {
-            let below = path.join(name);
-            if (self.excluded)(&below) {
+            if excluded.enter(name).is_none() {
                 continue;
             }
+            let below = path.join(name);
             let status = match status(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(status) => status,
                 Err(Errno::NOENT) => {

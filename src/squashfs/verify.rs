@@ -12,11 +12,12 @@ use super::le::{narrow, wide};
 use super::metadata::Reference;
 use super::options::WriteOptions;
 use super::reader::Image;
-use super::scan::{EMPTY, Excluded, scan};
+use super::scan::{EMPTY, scan};
 use super::source::{Source, open_file};
 use super::tree::{Item, Node, ROOT, Tree};
 use super::xattr::Xattr;
 use crate::error::{During, Error, Result, shown};
+use crate::excludes::Excludes;
 
 /// How many differences the thorough check names before it stops.
 const MOST_NAMED: usize = 10;
@@ -97,7 +98,7 @@ pub fn compare(
     path: &Path,
     source: &Path,
     options: &WriteOptions,
-    excluded: Excluded<'_>,
+    excluded: &Excludes,
 ) -> Result<()> {
     let source = Source::open(source)?;
     let itself = super::scan::identity_of(file).during("look at", path)?;

@@ -6,17 +6,18 @@ use std::path::Path;
 use super::options::WriteOptions;
 use super::output::Output;
 use super::pipeline::write_data;
-use super::scan::{Excluded, identity_of, scan};
+use super::scan::{identity_of, scan};
 use super::source::Source;
 use super::superblock::SUPERBLOCK_SIZE;
 use super::tables::write_tables;
 use super::{Progress, Summary};
 use crate::error::{During, Result};
+use crate::excludes::Excludes;
 
 /// Writes an image of the directory `source` into `image`, an empty or outdated file that
 /// `image_path` names in messages. The image is complete when this returns, but not yet forced to disk.
 ///
-/// - `excluded` tells which paths, relative to the source, stay out with everything below them.
+/// - What `excluded` matches stays out, with everything below it.
 /// - `report` hears of progress, about once for each megabyte read; it can end the run with an error.
 ///
 /// The image depends on the source, the options and (unless [`WriteOptions::created`] is given) the
@@ -35,7 +36,7 @@ pub fn write(
     image: &File,
     image_path: &Path,
     options: &WriteOptions,
-    excluded: Excluded<'_>,
+    excluded: &Excludes,
     report: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Summary> {
     options.check()?;

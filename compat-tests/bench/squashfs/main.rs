@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ltsp_core::error::{During, Error, Result};
+use ltsp_core::excludes::Excludes;
 use ltsp_core::squashfs::{self, Compression, Fragments, WriteOptions};
 
 fn main() -> ExitCode {
@@ -63,13 +64,13 @@ fn run(source: &Path, image: &Path, settings: &[String]) -> Result<()> {
     let mut open = File::options();
     let file =
         open.read(true).write(true).create(true).truncate(false).open(image).during("create", image)?;
-    let summary = squashfs::write(source, &file, image, &options, &|_| false, &mut |_| Ok(()))?;
+    let summary = squashfs::write(source, &file, image, &options, &Excludes::default(), &mut |_| Ok(()))?;
     println!("{summary:?}");
     if check {
         squashfs::verify::self_check(&file, image, 64)?;
     }
     if verify {
-        squashfs::verify::compare(&file, image, source, &options, &|_| false)?;
+        squashfs::verify::compare(&file, image, source, &options, &Excludes::default())?;
     }
     Ok(())
 }

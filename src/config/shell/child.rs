@@ -4,27 +4,37 @@
 //! output, both files in memory; it moves them to descriptors 8 and 7 before the file runs. What the file
 //! prints therefore goes to standard error and cannot be mistaken for an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::answer::Answer;
+use super::check::last_command;
 use super::expand::belongs_to_the_shell;
-use crate::config::variables::{Origin, Variables, is_name, starts_name};
+use crate::config::variables::Variables;
 use crate::error::{During, Error, Result, shown};
 
-const SHELL: &str = "/bin/sh";
+pub(super) const SHELL: &str = "/bin/sh";
 
-/// Runs before the file. "Exit on error" is on in the original, too (S1 step 3).
-const BEFORE: &str = "exec 8<&0 7>&1 </dev/null >&2\nset -e\n. /proc/self/fd/8\n";
+/// Runs before the file. The functions are those of the original that a file may call (S1 step 6).
+/// "Exit on error" is on in the original, too (S1 step 3).
+const BEFORE: &str = r#"exec 8<&0 7>&1 </dev/null >&2
+warn() { printf '%s\n' "$*" >&2; }
+die() { warn "$@"; exit 1; }
+detect_arch() { uname -m; }
+boolean_is_true() { case $1 in [Tt][Rr][Uu][Ee] | [Yy] | [Yy][Ee][Ss]) ;; *) return 1 ;; esac; }
+set -e
+. /proc/self/fd/8
+"#;
 
-/// Hands over what is exported, then every variable, each part closed by an empty record.
+/// Hands over what is exported, then every variable, then names that are exported and have no value, each
+/// part closed by an empty record.
 ///
 /// Lines of a value with line breaks may look like further names: asking for a value tells them apart.
 const AFTER: &str = r#"unalias -a
@@ -42,21 +52,16 @@ set | while IFS= read -r _ltsp_line; do
     eval "printf '%s=%s\\0' $_ltsp_name \"\$$_ltsp_name\"" >&7
 done
 printf '\0' >&7
+export -p | while IFS= read -r _ltsp_line; do
+    _ltsp_name=${_ltsp_line#export }
+    case $_ltsp_name in
+        "$_ltsp_line" | '' | [0-9]* | *[!A-Za-z0-9_]*) continue ;;
+    esac
+    eval "_ltsp_line=\${$_ltsp_name+set}"
+    [ "$_ltsp_line" = set ] || printf '%s\0' "$_ltsp_name" >&7
+done
+printf '\0' >&7
 "#;
-
-/// Lets a shell look for syntax errors, which runs nothing.
-///
-/// # Errors
-/// The first syntax error, with its line; or when there is no shell.
-pub(super) fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
-    match syntax_error(text)? {
-        None => Ok(()),
-        Some((Some(line), what)) => Err(super::syntax_error(path, line, &what)),
-        Some((None, what)) => {
-            Err(Error::said(format!("{}: {SHELL} cannot parse this file: {what}", shown(path))))
-        }
-    }
-}
 
 /// Evaluates the file and returns all variables as they are then.
 ///
@@ -92,7 +97,10 @@ pub(super) fn evaluate(
 }
 
 /// An anonymous file with this content, positioned at its start.
-fn memory(content: &[u8]) -> Result<File> {
+///
+/// # Errors
+/// When there is no memory for it.
+pub(super) fn memory(content: &[u8]) -> Result<File> {
     let file =
         memfd_create("ltsp-configuration", MemfdFlags::CLOEXEC).during("create a file in", "memory")?;
     let mut file = File::from(file);
@@ -117,15 +125,17 @@ fn private_assignments(variables: &Variables) -> Vec<u8> {
         }
         script.extend_from_slice(b"'\n");
     }
+    for name in variables.exported_without_value() {
+        script.extend_from_slice(format!("export {name}\n").as_bytes());
+    }
     script
 }
 
 /// The file in a form in which the status of its last command does not count (D13).
 ///
-/// "Exit on error" stays on for all before it, and for a last line that assigns: a command substitution
-/// that fails there leaves a wrong value. A last line that only closes what began earlier cannot be
-/// set apart; what it returns is replaced by the success of a `:` after it, as a failing `if` or
-/// `&&` list does not end the shell by itself.
+/// "Exit on error" stays on for all but a last simple command. What the file as a whole returns is
+/// replaced by the success of a `:` at its end: an `if` or an `&&` list that fails does not end the shell
+/// by itself.
 fn without_last_status(text: &[u8]) -> Result<Vec<u8>> {
     let mut changed = text.to_vec();
     if let Some(start) = last_command(text)? {
@@ -134,54 +144,6 @@ fn without_last_status(text: &[u8]) -> Result<Vec<u8>> {
     // Two line breaks: the first may be eaten by a backslash at the end of the file.
     changed.extend_from_slice(b"\n\n:\n");
     Ok(changed)
-}
-
-/// Where the last line begins, if it holds whole commands that do not assign.
-fn last_command(text: &[u8]) -> Result<Option<usize>> {
-    let mut start = text.len();
-    let mut line: &[u8] = b"";
-    while start > 0 {
-        let before = &text[..start];
-        let end = before.strip_suffix(b"\n").unwrap_or(before).len();
-        start = text[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        line = text[start..end].trim_ascii();
-        if !line.is_empty() && !line.starts_with(b"#") {
-            break;
-        }
-    }
-    let name = line.iter().take_while(|&&byte| byte.is_ascii_alphanumeric() || byte == b'_').count();
-    let assigns = line.first().copied().is_some_and(starts_name) && line.get(name) == Some(&b'=');
-    let here_document = text.windows(2).any(|pair| pair == b"<<");
-    let continued = text[..start].ends_with(b"\\\n");
-    if line.is_empty() || assigns || here_document || continued {
-        return Ok(None);
-    }
-    let whole = syntax_error(&text[..start])?.is_none() && syntax_error(&text[start..])?.is_none();
-    Ok(whole.then_some(start))
-}
-
-/// What a shell that only parses has to say, and about which line.
-fn syntax_error(text: &[u8]) -> Result<Option<(Option<usize>, String)>> {
-    let mut command = Command::new(SHELL);
-    command.arg("-n").stdin(memory(text)?).stdout(Stdio::null()).env("LC_ALL", "C");
-    let output = command.output().during("run", SHELL)?;
-    if output.status.success() {
-        return Ok(None);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Ok(Some(parse_complaint(said.lines().next().unwrap_or_default())))
-}
-
-/// Takes `sh: 3: Syntax error: …` (dash) and `sh: line 3: syntax error …` (bash, busybox) apart.
-fn parse_complaint(said: &str) -> (Option<usize>, String) {
-    let after_name = said.split_once(": ").map_or(said, |(_, rest)| rest);
-    let numbered = after_name.strip_prefix("line ").unwrap_or(after_name).split_once(": ");
-    let Some((Ok(line), what)) = numbered.map(|(line, what)| (line.parse(), what)) else {
-        return (None, said.to_owned());
-    };
-    let what = what.strip_prefix("Syntax error: ").or_else(|| what.strip_prefix("syntax error: "));
-    let what = what.or_else(|| after_name.split_once(": ").map(|(_, what)| what)).unwrap_or(said);
-    (Some(line), what.to_owned())
 }
 
 fn ended_early(path: &Path, status: ExitStatus) -> Error {
@@ -204,69 +166,10 @@ fn ended_early(path: &Path, status: ExitStatus) -> Error {
     }
 }
 
-/// What the child knew at its end.
-struct Answer {
-    exported: BTreeSet<String>,
-    values: BTreeMap<String, OsString>,
-}
-
-impl Answer {
-    /// Nothing if it is not complete.
-    fn parse(records: &[u8]) -> Option<Self> {
-        let mut records = records.split(|&byte| byte == 0);
-        let mut exported = BTreeSet::new();
-        let mut values = BTreeMap::new();
-        for record in records.by_ref().take_while(|record| !record.is_empty()) {
-            exported.extend(named(record).map(|(name, _)| name));
-        }
-        let mut complete = false;
-        for record in records.by_ref() {
-            if record.is_empty() {
-                complete = true;
-                break;
-            }
-            values.extend(named(record));
-        }
-        // After the empty record nothing follows but the end.
-        (complete && records.next() == Some(b"") && records.next().is_none())
-            .then_some(Self { exported, values })
-    }
-
-    fn merged_into(self, before: &Variables, path: &Path) -> Variables {
-        let mut after = before.clone();
-        let gone: Vec<&str> = before
-            .iter()
-            .map(|(name, ..)| name)
-            .filter(|name| !self.values.contains_key(*name) && !belongs_to_the_shell(name))
-            .collect();
-        gone.into_iter().for_each(|name| after.unset(name));
-        let ours = self.values.into_iter().filter(|(name, _)| !belongs_to_the_shell(name));
-        for (name, value) in ours {
-            let exported = self.exported.contains(&name);
-            if before.is_exported(&name) && !exported {
-                after.unset(&name);
-            }
-            if after.get(&name) != Some(&value) {
-                after.assign(&name, value, Origin::File(path.to_owned(), None));
-            }
-            if exported {
-                after.export(&name, Origin::File(path.to_owned(), None));
-            }
-        }
-        after
-    }
-}
-
-/// A record `NAME=VALUE`, if its name is one.
-fn named(record: &[u8]) -> Option<(String, OsString)> {
-    let equals = record.iter().position(|&byte| byte == b'=')?;
-    let name = std::str::from_utf8(&record[..equals]).ok().filter(|name| is_name(name))?;
-    Some((name.to_owned(), OsString::from_vec(record[equals + 1..].to_vec())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::variables::Origin;
 
     fn evaluated(text: &str, before: &[(&str, &str)]) -> Result<Variables> {
         let mut variables = Variables::from_environment(std::env::vars_os());
@@ -296,6 +199,15 @@ mod tests {
         assert!(after.is_exported("PATH"));
     }
 
+    // S1 step 6, A1
+    #[test]
+    fn a_file_may_call_what_it_could_call_in_the_original() {
+        let after = evaluated("A=$(detect_arch)\nboolean_is_true Yes && B=1\nwarn hm\n", &[]).unwrap();
+        assert_eq!(after.get("A"), Some(rustix::system::uname().machine().to_str().unwrap().as_ref()));
+        assert_eq!(after.get("B"), Some("1".as_ref()));
+        assert_eq!(evaluated("die 'no way'\nA=1\n", &[]).unwrap_err().status(), 1);
+    }
+
     #[test]
     fn what_a_file_does_to_its_shell_does_not_disturb_the_answer() {
         for text in [
@@ -317,6 +229,7 @@ mod tests {
             "A=1\n[ -d /nowhere ] && A=2\n",
             "A=1\nfalse",
             "A=1\ntest -n '' # why not\n\n# the end\n\n",
+            "A=1\nboolean_is_true no",
             "A=1\nif true; then\n[ -d /nowhere ] && A=2\nfi\n",
             "A=1\nfor x in a; do [ $x = b ] && A=2; done",
             "A=1\ncase x in\nx) [ -d /nowhere ] && A=2 ;;\nesac\n",
@@ -331,6 +244,7 @@ mod tests {
     fn a_failure_names_the_file() {
         for (text, status, said) in [
             ("false\nA=1\n", 1, "a command in it failed with status 1"),
+            ("A=1\ntrue && A=$(false)\n", 1, "failed with status 1"),
             ("A=$(exit 3)\n", 3, "a command in it failed with status 3"),
             ("A=1\nno-such-command 2>/dev/null\nA=2\n", 127, "was not found"),
             ("exit 5\nA=1", 5, "it calls exit"),
@@ -341,29 +255,6 @@ mod tests {
             assert_eq!(error.status(), status, "{text}");
             assert!(error.to_string().contains("/x.conf: "), "{text}: {error}");
             assert!(error.to_string().contains(said), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_syntax_error_is_told_with_its_line() {
-        let error = check_syntax(Path::new("/x.conf"), b"A=1\nif true; then\nfi\n").unwrap_err().to_string();
-        assert!(error.starts_with("/x.conf:3: syntax error: "), "{error}");
-        assert!(check_syntax(Path::new("/x.conf"), b"exit 3; if true; then :; fi\n").is_ok());
-    }
-
-    #[test]
-    fn the_complaints_of_several_shells_are_understood() {
-        for (said, line, what) in [
-            ("/bin/sh: 3: Syntax error: \"fi\" unexpected", Some(3), "\"fi\" unexpected"),
-            ("sh: line 7: syntax error: unexpected \"fi\"", Some(7), "unexpected \"fi\""),
-            (
-                "sh: line 7: syntax error near unexpected token `fi'",
-                Some(7),
-                "syntax error near unexpected token `fi'",
-            ),
-            ("no idea", None, "no idea"),
-        ] {
-            assert_eq!(parse_complaint(said), (line, what.to_owned()));
         }
     }
 }

@@ -4,9 +4,12 @@
 //! handed to `/bin/sh`, if nobody but root can have written it. Both ways see the variables that are set already and
 //! leave theirs for the next file.
 
+mod answer;
+mod check;
 mod child;
 mod expand;
 mod parse;
+mod syntax;
 
 #[cfg(test)]
 mod differential;
@@ -18,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
-use parse::Stop;
+use syntax::Stop;
 
 /// How files are read in one start of a program.
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ impl<'a> Reader<'a> {
             Ok(()) => {}
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
-                child::check_syntax(path, &text)?;
+                check::check_syntax(path, &text)?;
                 self.check_trust(path, line, &what)?;
                 let function = function(path, &text).filter(|_| !self.function_told);
                 self.function_told |= function.is_some();
