@@ -116,15 +116,27 @@ fn executable(path: &str) -> bool {
     rustix::fs::access(path, Access::EXEC_OK).is_ok()
 }
 
-fn failure(job: &Job<'_>, finished: Finished) -> Error {
+fn failure(job: &Job<'_>, mut finished: Finished) -> Error {
     let said = String::from_utf8_lossy(&finished.stderr).into_owned();
     let full = std::io::Error::from(Errno::NOSPC).to_string();
     if said.contains(full.split(" (os").next().unwrap_or(&full)) {
-        return job.estimate.no_room(job.destination);
+        return job.estimate.ran_out(job.destination);
     }
+    finished.stderr = reason(&said).join("\n").into_bytes();
     match finished.check() {
         // Whatever mksquashfs ended with, the program ends with 1 (U48).
         Err(error) => error.with_status(1),
         Ok(_) => Error::action("run mksquashfs", "it failed"),
+    }
+}
+
+/// The lines in which mksquashfs says what is wrong: about a mistake on its command line it begins with
+/// that and goes on with pages of help.
+fn reason(said: &str) -> Vec<&str> {
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).take(3).collect();
+    if errors.is_empty() {
+        said.lines().filter(|line| !line.trim().is_empty()).take(2).collect()
+    } else {
+        errors
     }
 }

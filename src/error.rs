@@ -54,7 +54,14 @@ impl Error {
 
     /// The end of a run that a signal asked for. Its exit status is 128 + `signal` (D17).
     pub fn interrupted(signal: i32) -> Self {
-        Self::said(format!("stopped by signal {signal}; nothing was published after it"))
+        let name = match signal {
+            1 => "SIGHUP".to_owned(),
+            2 => "SIGINT".to_owned(),
+            3 => "SIGQUIT".to_owned(),
+            15 => "SIGTERM".to_owned(),
+            number => format!("signal {number}"),
+        };
+        Self::said(format!("stopped by {name}; nothing was published after it"))
             .with_status(u8::try_from(128 + signal).unwrap_or(1))
     }
 

@@ -39,7 +39,19 @@ impl ImageFolder {
     /// When it cannot be made, or another run is at work in it (D36).
     pub fn open(base: &Path) -> Result<Self> {
         let path = base.join("images");
-        fs::create_dir_all(&path).during("make the folder of images", &path)?;
+        let failed = |source| {
+            Error::io("make the folder of images", &path, source)
+                .hint("images are kept in the directory images of the base directory")
+        };
+        fs::create_dir_all(base).map_err(failed)?;
+        match fs::create_dir(&path) {
+            // As for the images: nbd-server has to reach them whatever the umask (D15).
+            Ok(()) => {
+                fs::set_permissions(&path, Permissions::from_mode(0o755)).during("make readable", &path)?;
+            }
+            Err(_) if path.is_dir() => {}
+            Err(source) => return Err(failed(source)),
+        }
         let lock = FolderLock::acquire(&path)?;
         Ok(Self { path, _lock: lock })
     }
@@ -86,8 +98,11 @@ impl Image {
     /// # Errors
     /// When the leftover cannot be removed, or a directory has the image's name.
     pub fn begin(&self) -> Result<Unpublished<'_>> {
-        if self.current.is_dir() {
-            return Err(Error::new("write the image", &self.current, "there is a directory of that name"));
+        for path in [&self.current, &self.backup] {
+            if path.is_dir() {
+                return Err(Error::new("write the image", path, "there is a directory of that name")
+                    .hint("move it away"));
+            }
         }
         remove_if_there(&self.temporary)?;
         Ok(Unpublished { image: self, published: false })
@@ -146,10 +161,13 @@ impl Image {
         let spare = PathBuf::from(spare);
         remove_if_there(&spare)?;
         match self.link(&spare) {
-            Ok(()) => {
-                self.rename(&spare, &self.backup)?;
-                Ok(Kept::Linked)
-            }
+            Ok(()) => match self.rename(&spare, &self.backup) {
+                Ok(()) => Ok(Kept::Linked),
+                Err(error) => {
+                    let _ = fs::remove_file(&spare); // the rename's error is the one to be told
+                    Err(error)
+                }
+            },
             Err(linking) => {
                 match renameat_with(CWD, &self.temporary, CWD, &self.current, RenameFlags::EXCHANGE) {
                     Ok(()) => {

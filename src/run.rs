@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
 use crate::engine;
-use crate::error::{Result, shown};
+use crate::error::{Error, Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
 use crate::overlay::View;
@@ -42,7 +42,12 @@ pub fn run(settings: &Settings) -> Result<()> {
         engine::check(&settings.compression)?;
     }
     signals::catch()?;
-    let outside = namespace::private_mounts()?;
+    // In a container that forbids it an image can still be made, only not of a view.
+    let outside = match namespace::private_mounts() {
+        Ok(outside) => Some(outside),
+        Err(error) if settings.cleanup => return Err(error),
+        Err(_) => None,
+    };
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
@@ -59,7 +64,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
-    outside: Outside,
+    outside: Option<Outside>,
 }
 
 /// A cleaned view, and the lock that keeps packages from changing below it. The view goes first.
@@ -105,7 +110,11 @@ impl Run<'_> {
         let packages = running.then(|| PackageLock::acquire(Path::new(DPKG))).transpose()?;
         let view = View::new(&source.chroot, &self.settings.excluded_mounts)?;
         let root = Root::open(view.root())?.known_as(&source.chroot);
-        cleanup::clean(&root, &self.settings.child_environment)?;
+        let cleaned = cleanup::clean(&root, &self.settings.child_environment);
+        if let Some(outside) = &self.outside {
+            namespace::end_others(outside);
+        }
+        cleaned?;
         Ok(Cleaned { view, _packages: packages })
     }
 
@@ -176,7 +185,7 @@ impl Run<'_> {
         if source.name.as_encoded_bytes().starts_with(b"-") {
             command = command.arg("--");
         }
-        told(command.arg(&source.name))
+        told(command.arg(&source.name), "the kernels of this image are not published")
     }
 
     /// `ltsp-config nbd-server` for the images of this base directory (U75, D4).
@@ -184,9 +193,13 @@ impl Run<'_> {
         if !self.settings.steps.exports {
             return Ok(());
         }
-        // It may start nbd-server, which must not stay in our private mount namespace.
-        let command = tool("ltsp-config").changes(&self.settings.child_environment).outside(&self.outside);
-        told(command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server"))
+        let mut command = tool("ltsp-config").changes(&self.settings.child_environment);
+        if let Some(outside) = &self.outside {
+            // It may start nbd-server, which must not stay in our private mount namespace.
+            command = command.outside(outside);
+        }
+        let command = command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server");
+        told(command, "the exports of nbd-server are not up to date")
     }
 }
 
@@ -196,10 +209,14 @@ fn tool(name: &str) -> Command {
     if command::exists(name) { Command::new(name) } else { Command::new("/proc/self/exe").called(name) }
 }
 
-/// Runs one of them; what it tells of its progress is for a terminal only, as our own.
-fn told(command: Command) -> Result<()> {
+/// Runs one of them; what it tells of its progress is for a terminal only, as our own. It tells itself what
+/// has failed: we say what follows from that.
+fn told(command: Command, without_it: &str) -> Result<()> {
     let finished = if report::on_terminal() { command.status()? } else { command.quiet()? };
-    finished.check().map(drop)
+    finished.check().map(drop).map_err(|error| {
+        let status = error.status();
+        Error::said(format!("{without_it}: {error}")).with_status(status)
+    })
 }
 
 /// Patterns for everything in `directory`, if it lies inside the source; itself it stays, empty.

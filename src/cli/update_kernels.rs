@@ -94,7 +94,8 @@ fn run(call: Call<'_>, line: CommandLine<Id>) -> Result<()> {
     }
     // Images are mounted to be looked into: for this process alone, and undone after a signal too.
     signals::catch()?;
-    namespace::private_mounts()?;
+    // Where a container forbids that, chroots need no mounts.
+    let _ = namespace::private_mounts();
     crate::kernel::update(&settings)
 }
 

@@ -28,8 +28,8 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 fn pattern_of(line: &[u8]) -> Option<&[u8]> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != 0x0b)?;
     match &line[start..] {
-        [b'#', ..] => None,
-        [b'\\', rest @ ..] if !rest.is_empty() => Some(rest),
+        [b'#', ..] | [b'\\'] => None,
+        [b'\\', rest @ ..] => Some(rest),
         pattern => Some(pattern),
     }
 }
@@ -51,6 +51,7 @@ mod tests {
             ("   ", None),
             ("\\#x", Some("#x")),
             ("\\ x", Some(" x")),
+            ("  \\", None),
             ("a\\*", Some("a\\*")),
         ] {
             assert_eq!(pattern_of(line.as_bytes()), pattern.map(str::as_bytes), "{line:?}");

@@ -68,7 +68,7 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
             if unreadable.contains(&*origin.name) {
                 continue;
             }
-            match OpenRoot::new(&origin.place) {
+            match OpenRoot::new(origin, settings) {
                 Ok(open) => publish(&open.root, origin, tftp, settings)?,
                 Err(error) => {
                     signals::check()?;
@@ -92,12 +92,16 @@ struct OpenRoot {
 }
 
 impl OpenRoot {
-    fn new(place: &Place) -> Result<Self> {
-        match place {
+    fn new(origin: &Origin, settings: &KernelSettings) -> Result<Self> {
+        match &origin.place {
+            // A view that was made to be imaged has a temporary path, which would tell the admin nothing.
+            Place::Directory(path) if settings.root_override.is_some() => {
+                Ok(Self { root: Root::open(path)?.known_as(Path::new(&origin.name)), _image: None })
+            }
             Place::Directory(path) => Ok(Self { root: Root::open(path)?, _image: None }),
             Place::Image(path) => {
                 let image = MountedImage::mount(path)?;
-                Ok(Self { root: Root::open(image.path())?, _image: Some(image) })
+                Ok(Self { root: Root::open(image.path())?.known_as(path), _image: Some(image) })
             }
         }
     }
@@ -153,14 +157,11 @@ fn missing(settings: &KernelSettings, name: &OsStr) -> String {
 /// it, and what is old goes last.
 fn publish(root: &Root, origin: &Origin, tftp: &Path, settings: &KernelSettings) -> Result<()> {
     let path = target::path(&settings.tftp_boot_dir, &origin.name)?;
-    let (Place::Directory(place) | Place::Image(place)) = &origin.place;
-    // A view that was made to be imaged has a temporary path, which would tell the admin nothing.
-    let place = if settings.root_override.is_some() { Path::new(&origin.name) } else { place };
-    log::info!("Copying the kernels of {} to {}", shown(place), shown(tftp.join(&path)));
+    log::info!("Copying the kernels of {} to {}", shown(root.name()), shown(tftp.join(&path)));
     let naming = naming::Naming::new(assignments::read(root)?);
     let target = target::open(tftp, &path)?;
     let Some(boot) = root.dir("boot")? else {
-        return Err(Error::new("publish the kernels of", place, "it has no directory boot")
+        return Err(Error::new("publish the kernels of", root.name(), "it has no directory boot")
             .hint("install a kernel in it"));
     };
     copy::copy(&boot, &target)?;
