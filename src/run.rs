@@ -22,7 +22,8 @@ use crate::sys::{mount_table, signals};
 /// Where dpkg keeps its locks and its database.
 const DPKG: &str = "/var/lib/dpkg";
 
-/// Names the root that the kernel step is to take kernels from, to the program that does it (D7 c).
+/// Names the root that the kernel step is to take kernels from, to the program that does it (D7 c). Empty
+/// if it is to look for the root itself: it then only tells who calls.
 pub const KERNEL_ROOT: &str = "LTSP_UPDATE_KERNELS_ROOT";
 
 /// Makes, or reverts, the images that the settings ask for; publishes them, their kernels and their
@@ -41,6 +42,11 @@ pub fn run(settings: &Settings) -> Result<()> {
     if !reverting && settings.steps.image {
         engine::check(&settings.compression)?;
     }
+    // Read here so that a mistake in it is told at once, and once.
+    let listed = match &settings.exclude_file {
+        Some(file) if !reverting && settings.steps.image => excludes::read_file(file)?,
+        _ => Vec::new(),
+    };
     signals::catch()?;
     // In a container that forbids it an image can still be made, only not of a view.
     let outside = match namespace::private_mounts() {
@@ -53,7 +59,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder, outside };
+    let run = Run { settings, folder: &folder, listed, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -64,6 +70,8 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    /// What the exclude file leaves out.
+    listed: Vec<Pattern>,
     outside: Option<Outside>,
 }
 
@@ -119,19 +127,17 @@ impl Run<'_> {
     }
 
     fn write(&self, source: &Source, root: &Path, image: &Image) -> Result<()> {
-        let exclude_file = self.settings.exclude_file.as_deref();
-        let listed = exclude_file.map(excludes::read_file).transpose()?.unwrap_or_default();
         let more = self.excludes(source, root)?;
-        let all = Excludes::new(listed.into_iter().chain(more.iter().cloned()).collect());
+        let all = Excludes::new(self.listed.iter().chain(&more).cloned().collect());
         let estimate = Estimate::of(root, &all, !self.settings.compression.none)?;
         estimate.check(&image.temporary)?;
 
-        let new = image.begin()?;
+        let new = image.begin(self.settings.backup)?;
         log::debug!("Making an image of {}", shown(&source.chroot));
         engine::write(&engine::Job {
             source: root,
             destination: &image.temporary,
-            exclude_file,
+            exclude_file: self.settings.exclude_file.as_deref(),
             excludes: &more,
             compression: &self.settings.compression,
             estimate: &estimate,
@@ -171,10 +177,8 @@ impl Run<'_> {
         let reverting = self.settings.action == Action::Revert;
         let mut command = tool("ltsp-update-kernels")
             .changes(&self.settings.child_environment)
-            .env("PREFER_NBD_IMAGE", if reverting { "true" } else { "" });
-        if let Some(root) = root {
-            command = command.env(KERNEL_ROOT, root);
-        }
+            .env("PREFER_NBD_IMAGE", if reverting { "true" } else { "" })
+            .env(KERNEL_ROOT, root.unwrap_or(Path::new("")));
         if let Some(list) = &self.settings.tftp_dirs {
             command = command.arg("--tftpdirs").arg(list);
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::excludes::Pattern;
 
 /// The patterns of a file, one a line.
@@ -14,10 +14,18 @@ use crate::excludes::Pattern;
 pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
     let text = std::fs::read(path).during("read the exclude patterns in", path)?;
     let mut patterns = Vec::new();
+    if let Some(index) = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r")) {
+        log::warn!(
+            "{}, line {}: it ends in a carriage return (DOS line end), which is part of the pattern; \
+             sed -i 's/\\r$//' removes them",
+            shown(path),
+            index + 1
+        );
+    }
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let Some(text) = pattern_of(line) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
-            .map_err(|error| Error::said(format!("{}, line {}: {error}", path.display(), index + 1)))?;
+            .map_err(|error| Error::said(format!("{}, line {}: {error}", shown(path), index + 1)))?;
         patterns.push(pattern);
     }
     Ok(patterns)

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 
@@ -56,9 +56,12 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
     let tftp_dirs: Vec<&PathBuf> = settings.tftp_dirs.iter().filter(|dir| dir.is_dir()).collect();
     if tftp_dirs.is_empty() {
         log::warn!(
-            "no kernels are published: none of the TFTP directories exists ({})\n\
+            "no kernels are published: {}\n\
              hint: install a TFTP server, or name its directory with TFTP_DIRS in /etc/ltsp/ltsp-server.conf",
-            list(&settings.tftp_dirs)
+            match &*settings.tftp_dirs {
+                [] => "TFTP_DIRS is empty".to_owned(),
+                dirs => format!("none of the TFTP directories exists ({})", list(dirs)),
+            }
         );
         return Ok(());
     }
@@ -72,6 +75,9 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
                 Ok(open) => publish(&open.root, origin, tftp, settings)?,
                 Err(error) => {
                     signals::check()?;
+                    if origins.len() == 1 {
+                        return Err(error);
+                    }
                     log::error!("{error}");
                     unreadable.insert(&origin.name);
                 }
@@ -141,6 +147,11 @@ fn every_name(base: &Path) -> Result<Vec<OsString>> {
 }
 
 fn missing(settings: &KernelSettings, name: &OsStr) -> String {
+    let plain =
+        Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    if !plain || Path::new(name).file_name().is_none() {
+        return format!("{} is skipped: it is not the name of a chroot or image", command::quoted(name));
+    }
     let image = settings.base.join("images").join([name, OsStr::new(".img")].join(OsStr::new("")));
     if settings.prefer_image {
         return format!("{} is skipped: there is no image {}", shown(name), shown(image));

@@ -193,11 +193,13 @@ fn image_name(directory: Option<&OsStr>) -> Result<OsString> {
         b"" => architecture::name()?,
         cut => OsString::from_vec(cut.to_vec()),
     };
-    log::warn!(
-        "the image of {} is called {}.img: a name ends at its last dot",
-        shown(directory),
-        shown(&name)
-    );
+    if &bytes[dot..] != b".img" {
+        log::warn!(
+            "the image of {} is called {}.img: a name ends at its last dot",
+            shown(directory),
+            shown(&name)
+        );
+    }
     Ok(name)
 }
 

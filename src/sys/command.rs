@@ -14,9 +14,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::thread::LinkNameSpaceType;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, reason, shown};
 use crate::sys::namespace::Outside;
 use crate::sys::signals;
+
+/// Where programs are looked for if `PATH` is not set; as a shell has it, and not only for ordinary users.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,6 +65,9 @@ impl Command {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
         inner.stdin(Stdio::null()).process_group(0);
+        if std::env::var_os("PATH").is_none() {
+            inner.env("PATH", USUAL_PATH);
+        }
         // SAFETY: between fork and exec only prctl and getppid are called, which allocate nothing and
         // take no lock.
         unsafe {
@@ -211,7 +217,7 @@ impl Command {
                 };
                 Error::action(format!("run {program}"), reason)
             } else {
-                Error::action(format!("run {program}"), source.to_string())
+                Error::action(format!("run {program}"), reason(&source))
             }
         })?;
         let mut out = Tail::new(child.stdout.take().map(OwnedFd::from));
@@ -238,8 +244,8 @@ impl Finished {
             (None, Some(signal)) => format!("signal {signal} ended it"),
             (None, None) => "it ended abnormally".to_owned(),
         };
-        let reason = if said.is_empty() { ended } else { format!("{ended}: {}", shown(&*said)) };
-        Err(Error::said(format!("`{}` failed: {reason}", self.line)).with_status(self.exit_code()))
+        let why = if said.is_empty() { ended } else { format!("{ended}: {}", shown(&*said)) };
+        Err(Error::said(format!("`{}` failed: {why}", self.line)).with_status(self.exit_code()))
     }
 
     /// The status as a shell would give it: 128 + n after signal n.
@@ -274,7 +280,7 @@ pub fn sleep(time: Duration) -> Result<()> {
 /// Waits for the child, and reads what it writes meanwhile; a signal stops it with everything in its
 /// process group.
 fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
-    let failed = |source: std::io::Error| Error::action("wait for a program", source.to_string());
+    let failed = |source: std::io::Error| Error::action("wait for a program", reason(&source));
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|source| failed(source.into()))?;
     loop {
@@ -367,7 +373,7 @@ pub fn quoted(word: &OsStr) -> String {
 
 /// Whether a program of that name is in `PATH`.
 pub fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/sbin:/usr/bin:/sbin:/bin"));
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
     std::env::split_paths(&path)
         .any(|dir| rustix::fs::access(dir.join(program), rustix::fs::Access::EXEC_OK).is_ok())
 }

@@ -12,7 +12,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, reason};
 
 /// The mount namespace that the process came from.
 ///
@@ -36,7 +36,7 @@ pub fn private_mounts() -> Result<Outside> {
     let path = "/proc/self/ns/mnt";
     let outside = Outside { namespace: Arc::new(File::open(path).during("open", path)?) };
     let failed = |source: rustix::io::Errno| {
-        Error::action("make a private mount namespace", format!("{}", std::io::Error::from(source)))
+        Error::action("make a private mount namespace", reason(&source.into()))
             .hint("run this as root; in a container it needs the capability CAP_SYS_ADMIN")
     };
     // SAFETY: a new mount namespace changes what paths mean, not which descriptors are open; the process

@@ -44,7 +44,7 @@ fn of_system(error: std::io::Error) -> std::io::Error {
 impl Drop for TempDir {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir(&self.path) {
-            log::warn!("cannot remove the temporary directory {}: {error}", self.path.display());
+            log::warn!("{}", Error::io("remove the temporary directory", &self.path, error));
         }
     }
 }

@@ -157,15 +157,15 @@ fn private_assignments(variables: &Variables) -> Vec<u8> {
 /// The file in a form in which the status of its last command does not count (D13).
 ///
 /// "Exit on error" stays on for all but a last simple command. What the file as a whole returns is
-/// replaced by the success of a `:` at its end: an `if` or an `&&` list that fails does not end the shell
-/// by itself.
+/// replaced by the success of a test at its end: an `if` or an `&&` list that fails does not end the shell
+/// by itself. Only a command that was not found is a mistake (`BASE = /srv`) and never an answer.
 fn without_last_status(text: &[u8]) -> Result<Vec<u8>> {
     let mut changed = text.to_vec();
     if let Some(start) = last_command(text)? {
         changed.splice(start..start, b"set +e; ".iter().copied());
     }
     // Two line breaks: the first may be eaten by a backslash at the end of the file.
-    changed.extend_from_slice(b"\n\n:\n");
+    changed.extend_from_slice(b"\n\n[ $? != 127 ] || exit 127\n");
     Ok(changed)
 }
 
