@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::excludes::Pattern;
 
 /// The patterns of a file, one a line.
@@ -14,10 +14,18 @@ use crate::excludes::Pattern;
 pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
     let text = std::fs::read(path).during("read the exclude patterns in", path)?;
     let mut patterns = Vec::new();
+    if let Some(index) = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r")) {
+        log::warn!(
+            "{}, line {}: it ends in a carriage return (DOS line end), which is part of the pattern; \
+             sed -i 's/\\r$//' removes them",
+            shown(path),
+            index + 1
+        );
+    }
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let Some(text) = pattern_of(line) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
-            .map_err(|error| Error::said(format!("{}, line {}: {error}", path.display(), index + 1)))?;
+            .map_err(|error| Error::said(format!("{}, line {}: {error}", shown(path), index + 1)))?;
         patterns.push(pattern);
     }
     Ok(patterns)
@@ -28,8 +36,8 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 fn pattern_of(line: &[u8]) -> Option<&[u8]> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != 0x0b)?;
     match &line[start..] {
-        [b'#', ..] => None,
-        [b'\\', rest @ ..] if !rest.is_empty() => Some(rest),
+        [b'#', ..] | [b'\\'] => None,
+        [b'\\', rest @ ..] => Some(rest),
         pattern => Some(pattern),
     }
 }
@@ -51,6 +59,7 @@ mod tests {
             ("   ", None),
             ("\\#x", Some("#x")),
             ("\\ x", Some(" x")),
+            ("  \\", None),
             ("a\\*", Some("a\\*")),
         ] {
             assert_eq!(pattern_of(line.as_bytes()), pattern.map(str::as_bytes), "{line:?}");

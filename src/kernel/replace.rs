@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 
 use rustix::fs::{
@@ -14,6 +15,10 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Result};
 use crate::kernel::permissions::readable;
 use crate::sys::confined::Root;
+use crate::sys::signals;
+
+/// Bytes that are copied at a time.
+const PART: u64 = 4 << 20;
 
 /// Publishes the rest of `content` as the file `name` in `folder`, with owner and times of `like`, and
 /// its mode as everybody may read it (K20, K24). Whatever else has that name, a link too, is replaced;
@@ -25,7 +30,10 @@ pub fn file(folder: &Root, name: &OsStr, content: &mut File, like: &Stat) -> Res
     let path = folder.shown(name);
     let temporary = Temporary::new(folder)?;
     let (mut file, unnamed) = create(&temporary)?;
-    std::io::copy(content, &mut file).during("write", &path)?;
+    // In parts, so that a signal need not wait for the whole of a large ramdisk.
+    while std::io::copy(&mut content.take(PART), &mut file).during("write", &path)? > 0 {
+        signals::check()?;
+    }
     fchown(&file, Some(owner(like)), Some(group(like))).during("change the owner of", &path)?;
     fchmod(&file, readable(like)).during("change the mode of", &path)?;
     futimens(&file, &times(like)).during("set the time of", &path)?;
