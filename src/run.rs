@@ -138,7 +138,7 @@ impl Run<'_> {
         let estimate = Estimate::of(root, &all, !self.settings.compression.none)?;
         estimate.check(&image.temporary)?;
 
-        let new = image.begin(self.settings.backup)?;
+        let new = image.begin(u32::from(self.settings.backup))?;
         log::debug!("Making an image of {}", shown(&source.chroot));
         let job = engine::Job {
             source: root,
@@ -155,7 +155,7 @@ impl Run<'_> {
         if self.settings.verify {
             engine::verify(&job)?;
         }
-        let bytes = new.publish(u32::from(self.settings.backup))?;
+        let bytes = new.publish()?;
         log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::names::{exchange, is_file, is_same_file, is_there, link, remove, rename};
 use super::{Image, with_suffix};
-use crate::error::{During, Error, Result, shown};
+use crate::error::{During, Result, shown};
 
 impl Image {
     /// The name of a backup: the last but one image is generation 1, `NAME.img.old`, the one before
@@ -70,10 +70,6 @@ impl Image {
         self.recover(keep)?;
         let free = self.first_free(keep);
         for number in numbers_down_to(2, free) {
-            self.check_name(&self.generation(number))?;
-        }
-        self.check_name(&self.backup)?;
-        for number in numbers_down_to(2, free) {
             self.move_on(number)?;
         }
         self.keep_present()
@@ -100,8 +96,8 @@ impl Image {
     fn move_on(&self, number: NonZeroU32) -> Result<()> {
         let Some(before) = NonZeroU32::new(number.get() - 1) else { return Ok(()) };
         let (from, to) = (self.generation(before), self.generation(number));
-        match link(&from, &spare(&to)) {
-            Ok(()) => rename(&spare(&to), &to),
+        match also_name(&from, &to)? {
+            Ok(()) => Ok(()),
             Err(_) => rename(&from, &to),
         }
     }
@@ -111,14 +107,7 @@ impl Image {
     /// A hard link first, so that the image never lacks a name. Where the file system has none, the
     /// new image and the old one change names.
     fn keep_present(&self) -> Result<Kept> {
-        let spare = spare(&self.backup);
-        let linking = match link(&self.current, &spare) {
-            Ok(()) => {
-                rename(&spare, &self.backup)?;
-                return Ok(Kept::Linked);
-            }
-            Err(linking) => linking,
-        };
+        let Err(linking) = also_name(&self.current, &self.backup)? else { return Ok(Kept::Linked) };
         if exchange(&self.temporary, &self.current).is_ok_and(|done| done) {
             rename(&self.temporary, &self.backup)?;
             return Ok(Kept::Exchanged);
@@ -144,13 +133,6 @@ impl Image {
         }
         Ok(())
     }
-
-    fn check_name(&self, path: &Path) -> Result<()> {
-        if path.is_dir() {
-            return Err(Error::new("keep the backup", path, "there is a directory of that name"));
-        }
-        Ok(())
-    }
 }
 
 /// How the backup came to be.
@@ -159,6 +141,21 @@ pub(super) enum Kept {
     Linked,
     /// The new image already has its name.
     Exchanged,
+}
+
+/// Gives a file the name `to` as well, in the place of what has that; whether there can be hard links.
+fn also_name(from: &Path, to: &Path) -> Result<Result<()>> {
+    let spare = spare(to);
+    if let Err(error) = link(from, &spare) {
+        return Ok(Err(error));
+    }
+    match rename(&spare, to) {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => {
+            let _ = remove(&spare); // the rename's error is the one to be told
+            Err(error)
+        }
+    }
 }
 
 /// The name that an image has on its way to a generation.

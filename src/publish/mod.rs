@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statvfs;
+use rustix::fs::{Access, access, statvfs};
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::sys::lock::FolderLock;
 use crate::sys::signals;
 
@@ -44,7 +44,15 @@ impl ImageFolder {
     /// # Errors
     /// When it cannot be made, or another run is at work in it (D36).
     pub fn open(base: &Path) -> Result<Self> {
-        Self::open_with_mode(base, 0o777)
+        let (folder, made) = Self::open_with_mode(base, 0o777)?;
+        if made {
+            let mode = fs::metadata(&folder.path).during("look up", &folder.path)?.permissions().mode();
+            if mode & 0o001 == 0 {
+                let path = shown(&folder.path);
+                log::info!("Only some users can enter {path}: `chmod 755` it for nbd-server");
+            }
+        }
+        Ok(folder)
     }
 
     /// The same for the modern LTSP, which serves images over NFS: a new folder is for root alone (I31).
@@ -52,18 +60,29 @@ impl ImageFolder {
     /// # Errors
     /// As for [`ImageFolder::open`].
     pub fn open_private(base: &Path) -> Result<Self> {
-        Self::open_with_mode(base, 0o700)
+        Self::open_with_mode(base, 0o700).map(|(folder, _)| folder)
     }
 
-    fn open_with_mode(base: &Path, mode: u32) -> Result<Self> {
+    /// The folder, and whether it is new.
+    fn open_with_mode(base: &Path, mode: u32) -> Result<(Self, bool)> {
         let path = base.join("images");
-        fs::create_dir_all(base).during("make the base directory", base)?;
-        match DirBuilder::new().mode(mode).create(&path) {
-            Err(error) if !path.is_dir() => return Err(error).during("make the folder of images", &path),
-            _ => {}
-        }
+        let failed = |source| {
+            Error::io("make the folder of images", &path, source)
+                .hint("images are kept in the directory images of the base directory")
+        };
+        fs::create_dir_all(base).map_err(failed)?;
+        let made = match DirBuilder::new().mode(mode).create(&path) {
+            Ok(()) => true,
+            Err(_) if path.is_dir() => false,
+            Err(_) if path.is_symlink() => {
+                let reason = "it is a link that leads nowhere";
+                return Err(Error::new("use the folder of images", &path, reason));
+            }
+            Err(source) => return Err(failed(source)),
+        };
+        access(&path, Access::WRITE_OK).during("write images in", &path)?;
         let lock = FolderLock::acquire(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok((Self { path, _lock: lock }, made))
     }
 
     /// The image of this name.
@@ -105,14 +124,23 @@ impl Image {
     /// A new image to be written to [`Image::temporary`]; until it is published, dropping it removes
     /// that file. A leftover of an earlier run is removed (U47).
     ///
+    /// The present image and those before it are to stay as the last `keep` generations of backups (see
+    /// [`Image::generation`]); with 0 the present one is replaced, and older ones stay as they are (U71).
+    ///
     /// # Errors
-    /// When the leftover cannot be removed, or a directory has the image's name.
-    pub fn begin(&self) -> Result<Unpublished<'_>> {
-        if self.current.is_dir() {
-            return Err(Error::new("write the image", &self.current, "there is a directory of that name"));
+    /// When the leftover cannot be removed, or a directory has a name that is needed.
+    pub fn begin(&self, keep: u32) -> Result<Unpublished<'_>> {
+        let kept = if names::is_file(&self.current) { keep } else { 0 };
+        let backups = (1..=kept).filter_map(NonZeroU32::new).map(|number| self.generation(number));
+        let mut needed = [self.temporary.clone(), self.current.clone()].into_iter().chain(backups);
+        let is_directory = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        if let Some(path) = needed.find(is_directory) {
+            return Err(
+                Error::new("write the image", path, "there is a directory of that name").hint("move it away")
+            );
         }
         names::remove(&self.temporary)?;
-        Ok(Unpublished { image: self, published: false })
+        Ok(Unpublished { image: self, keep, published: false })
     }
 
     /// Whether there is an image or a backup of it.
@@ -125,13 +153,13 @@ impl Image {
 #[derive(Debug)]
 pub struct Unpublished<'a> {
     image: &'a Image,
+    /// How many generations of backups are to stay.
+    keep: u32,
     published: bool,
 }
 
 impl Unpublished<'_> {
-    /// Gives the finished image its name; its size in bytes. The present image and those before it stay as
-    /// the last `keep` generations of backups (see [`Image::generation`]); with 0 the present one is
-    /// replaced, and older ones stay as they are.
+    /// Gives the finished image its name; its size in bytes.
     ///
     /// A present image that is no regular file (a block device, a link to one) is replaced without a
     /// backup (U71).
@@ -139,7 +167,7 @@ impl Unpublished<'_> {
     /// # Errors
     /// When a signal came, or flushing or renaming fails; the present image and its backups are then as
     /// they were, or some of them have the next generation's name as well.
-    pub fn publish(mut self, keep: u32) -> Result<u64> {
+    pub fn publish(mut self) -> Result<u64> {
         let image = self.image;
         let file = File::open(&image.temporary).during("open", &image.temporary)?;
         // nbd-server does not run as root: the umask must not keep it from reading (D15).
@@ -148,7 +176,7 @@ impl Unpublished<'_> {
         let size = file.metadata().during("look up", &image.temporary)?.len();
         signals::check()?;
         let present = names::is_file(&image.current);
-        if let Some(keep) = NonZeroU32::new(keep).filter(|_| present) {
+        if let Some(keep) = NonZeroU32::new(self.keep).filter(|_| present) {
             if let Kept::Exchanged = image.keep_backups(keep)? {
                 self.published = true;
                 return Ok(size);

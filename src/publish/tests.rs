@@ -21,9 +21,9 @@ fn read(path: &Path) -> Option<String> {
 }
 
 fn published(image: &Image, content: &str, keep: u32) {
-    let new = image.begin().unwrap();
+    let new = image.begin(keep).unwrap();
     write(&image.temporary, content);
-    new.publish(keep).unwrap();
+    new.publish().unwrap();
 }
 
 fn names(folder: &ImageFolder) -> Vec<String> {
@@ -83,7 +83,7 @@ fn an_image_that_is_given_up_leaves_nothing_and_changes_nothing() {
     let image = folder.image("amd64".as_ref());
     published(&image, "one", 1);
     write(&image.temporary, "stale");
-    let new = image.begin().unwrap();
+    let new = image.begin(1).unwrap();
     assert_eq!(read(&image.temporary), None);
     write(&image.temporary, "half");
     drop(new);
@@ -96,10 +96,10 @@ fn an_image_that_is_given_up_leaves_nothing_and_changes_nothing() {
 fn a_published_image_can_be_read_by_everybody() {
     let (_base, folder) = folder();
     let image = folder.image("amd64".as_ref());
-    let new = image.begin().unwrap();
+    let new = image.begin(1).unwrap();
     write(&image.temporary, "x");
     fs::set_permissions(&image.temporary, Permissions::from_mode(0o600)).unwrap();
-    new.publish(1).unwrap();
+    new.publish().unwrap();
     assert_eq!(fs::metadata(&image.current).unwrap().permissions().mode() & 0o7777, 0o644);
 }
 
@@ -216,9 +216,7 @@ fn a_directory_with_the_name_of_a_backup_is_an_error_and_nothing_changes() {
     published(&image, "1", 3);
     published(&image, "2", 3);
     fs::create_dir(generation(&image, 2)).unwrap();
-    let new = image.begin().unwrap();
-    write(&image.temporary, "3");
-    let error = new.publish(3).unwrap_err().to_string();
+    let error = image.begin(3).unwrap_err().to_string();
     assert!(error.contains("amd64.img.old.2: there is a directory"), "{error}");
     assert_eq!((read(&image.current).as_deref(), read(&image.backup).as_deref()), (Some("2"), Some("1")));
     assert_eq!(names(&folder), ["amd64.img", "amd64.img.old", "amd64.img.old.2"]);
@@ -262,9 +260,9 @@ fn a_power_failure_after_any_step_loses_no_image_that_is_to_stay() {
             (1..=before).for_each(|number| published(image, &number.to_string(), keep));
         };
         let publish_one_more = |image: &Image| {
-            let Ok(new) = image.begin() else { return };
+            let Ok(new) = image.begin(keep) else { return };
             write(&image.temporary, &(before + 1).to_string());
-            let _ = new.publish(keep);
+            let _ = new.publish();
         };
         after_power_failures(publish_all, publish_one_more, |image, steps| {
             let state = format!("keep {keep}, {before} images, power for {steps} steps");
@@ -324,9 +322,9 @@ fn file_systems_that_cannot_do_everything_keep_generations_all_the_same() {
     let image = folder.image("amd64".as_ref());
     faults::without(&[Step::Link, Step::Exchange], || {
         published(&image, "1", 1);
-        let new = image.begin().unwrap();
+        let new = image.begin(1).unwrap();
         write(&image.temporary, "2");
-        let error = new.publish(1).unwrap_err().to_string();
+        let error = new.publish().unwrap_err().to_string();
         assert!(error.contains("neither link nor exchange"), "{error}");
         assert_eq!(read(&image.current).as_deref(), Some("1"));
         published(&image, "3", 0);
