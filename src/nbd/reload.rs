@@ -36,7 +36,7 @@ use crate::nbd::{conf_d, probe};
 use crate::sys::command;
 
 /// How long to wait for the new exports. Reading a hundred files takes a few milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to wait where we cannot ask the server what it has.
 const BLIND: Duration = Duration::from_secs(2);
