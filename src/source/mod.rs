@@ -1,5 +1,6 @@
 //! From the name an admin typed to a chroot that can be read.
 
 pub mod architecture;
+pub mod list;
 pub mod listing;
 pub mod locate;
