@@ -38,7 +38,8 @@ fn family_name(os_release: &str, machine: &OsStr) -> OsString {
 
 /// The words of `ID` and `ID_LIKE` (os-release(5)).
 fn families(os_release: &str) -> impl Iterator<Item = &str> {
-    let values = os_release.lines().filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")));
+    let values =
+        os_release.lines().filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")));
     values.flat_map(|value| value.trim_matches(['"', '\'']).split(' '))
 }
 

@@ -141,9 +141,8 @@ fn set(element: &mut Element, list: &OsStr, name: &[u8], value: &OsStr) -> Resul
         b"partition" => {
             let part = value.to_str().and_then(part);
             element.part = Some(part.ok_or_else(|| {
-                wrong("is no partition").hint(
-                    "give the number that partition tools show, or GROUP/VOLUME for a logical volume",
-                )
+                wrong("is no partition")
+                    .hint("give the number that partition tools show, or GROUP/VOLUME for a logical volume")
             })?);
         }
         b"fstype" if value.is_empty() => return Err(wrong("names no type")),
@@ -196,7 +195,8 @@ mod tests {
     // S2, S5, S29, S30
     #[test]
     fn our_own_options_stand_in_front_in_any_order() {
-        let found = parse("disk,subdir=/boot/x/,partition=12,fstype=xfs,noatime,ro,,b,subdir=opt//y").unwrap();
+        let found =
+            parse("disk,subdir=/boot/x/,partition=12,fstype=xfs,noatime,ro,,b,subdir=opt//y").unwrap();
         let first = Element {
             part: Some(Part::Number(12)),
             fstype: Some(FsType::Named("xfs".into())),

@@ -4,3 +4,5 @@ pub mod architecture;
 pub mod list;
 pub mod listing;
 pub mod locate;
+pub mod lookup;
+pub mod name;
