@@ -6,3 +6,5 @@ pub mod listing;
 pub mod locate;
 pub mod lookup;
 pub mod name;
+pub mod probe;
+pub mod region;
