@@ -6,5 +6,6 @@ pub mod listing;
 pub mod locate;
 pub mod lookup;
 pub mod name;
+pub mod partition_table;
 pub mod probe;
 pub mod region;
