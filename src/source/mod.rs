@@ -5,6 +5,7 @@ pub mod list;
 pub mod listing;
 pub mod locate;
 pub mod lookup;
+pub mod lvm;
 pub mod name;
 pub mod partition_table;
 pub mod probe;
