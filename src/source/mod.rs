@@ -10,3 +10,4 @@ pub mod name;
 pub mod partition_table;
 pub mod probe;
 pub mod region;
+pub mod vm_disk;
