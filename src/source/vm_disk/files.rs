@@ -65,12 +65,27 @@ impl Files {
 }
 
 /// Opens a regular file or block device, and nothing else: a pipe would have us wait.
-pub(super) fn open_disk(path: &Path) -> Result<File> {
+///
+/// # Errors
+/// When it is something else, or a block device that is in use.
+pub fn open_disk(path: &Path) -> Result<File> {
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(nonblocking).open(path).during("open", path)?;
     let kind = file.metadata().during("look up", path)?.file_type();
-    if kind.is_file() || kind.is_block_device() {
+    if kind.is_file() {
         return Ok(file);
+    }
+    if kind.is_block_device() {
+        let exclusive = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or(0);
+        // Mounted elsewhere, it changes while we read.
+        return match File::options().read(true).custom_flags(nonblocking | exclusive).open(path) {
+            Ok(_) => Ok(file),
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                Err(Error::new("read the disk", path, "it is in use on this server")
+                    .hint("if it is mounted, give its mount point as the source, or unmount it"))
+            }
+            Err(error) => Err(Error::io("open", path, error)),
+        };
     }
     Err(Error::new("read", path, "it is neither a file nor a block device"))
 }

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, shown};
 use crate::source::region::{Region, be32, le32};
 use export::Export;
-pub use files::BackingFiles;
 use files::Files;
+pub use files::{BackingFiles, open_disk};
 use node::Nodes;
 
 /// Formats of virtual disks.

@@ -1,0 +1,48 @@
+//! A private place for mount points.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{During, Result};
+use crate::sys::mount::Mount;
+use crate::sys::temp_dir::TempDir;
+
+/// A temporary directory with a file system of its own in memory: what is made in it needs no tidying up.
+/// To be used in a private mount namespace ([`crate::sys::namespace::private_mounts`]).
+///
+/// On drop it is unmounted and removed; what is mounted in it has to go before.
+#[derive(Debug)]
+pub struct Workspace {
+    // The order of these fields is the order of the teardown.
+    _memory: Mount,
+    _dir: TempDir,
+    path: PathBuf,
+    count: u32,
+}
+
+impl Workspace {
+    /// # Errors
+    /// When the directory cannot be made, or the kernel has no tmpfs.
+    pub fn new() -> Result<Self> {
+        let dir = TempDir::new("ltsp-source.")?;
+        // TMPDIR may lead through a link, and mount points are compared.
+        let path = dir.path().canonicalize().during("look up", dir.path())?;
+        let memory = Mount::tmpfs(&path)?;
+        Ok(Self { _memory: memory, _dir: dir, path, count: 0 })
+    }
+
+    /// A new, empty directory in it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn directory(&mut self) -> Result<PathBuf> {
+        let path = self.path.join(self.count.to_string());
+        self.count += 1;
+        std::fs::create_dir(&path).during("make the directory", &path)?;
+        Ok(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
