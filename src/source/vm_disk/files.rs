@@ -96,11 +96,16 @@ const WRITERS_LOCK: i64 = 101;
 
 /// Refuses an image that a virtual machine is writing to: what is read would be half old and half new.
 pub(super) fn refuse_running(file: &File, path: &Path) -> Result<()> {
-    if range_lock::is_locked(file, WRITERS_LOCK).during("look for locks on", path)? {
-        return Err(Error::new("read the disk", path, "a virtual machine is using it")
-            .hint("shut the virtual machine down first"));
+    match range_lock::is_locked(file, WRITERS_LOCK).during("look for locks on", path)? {
+        true => Err(running(path)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// The error for such an image.
+pub(super) fn running(path: &Path) -> Error {
+    Error::new("read the disk", path, "a virtual machine is using it")
+        .hint("shut the virtual machine down first")
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ mod files;
 mod node;
 mod qcow2;
 mod qed;
+mod vdi;
 mod vmdk;
+mod vmdk_sparse;
 
 use std::fmt;
 use std::fs::File;
@@ -193,6 +195,10 @@ fn convert(path: &Path) -> String {
 
 fn explained(error: Error, path: &Path, format: Format) -> Error {
     let text = error.to_string();
+    // It was started after we looked.
+    if text.contains("Is another process using the image") {
+        return files::running(path);
+    }
     let mut lines = text.splitn(2, "\nhint: ");
     let reason = lines.next().unwrap_or_default();
     let hint = lines.next().map_or_else(|| convert(path), str::to_owned);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, shown};
 use crate::source::region::Region;
 use crate::source::vm_disk::files::Files;
-use crate::source::vm_disk::{Format, convert, qcow2, qed, vmdk};
+use crate::source::vm_disk::{Format, convert, qcow2, qed, vdi, vmdk};
 
 /// More images on top of each other are a circle, or should be made one.
 const LONGEST_CHAIN: usize = 32;
@@ -76,7 +76,10 @@ impl<'a> Nodes<'a> {
                     r#"{{"driver":"vmdk","read-only":true,"backing":{backing},"file":{{"driver":"file","read-only":true,"filename":{filename}}}}}"#
                 ))
             }
-            Format::Vdi => Ok(self.node("vdi", file, "")),
+            Format::Vdi => {
+                vdi::check(Region::whole(&file, path)?, path)?;
+                Ok(self.node("vdi", file, ""))
+            }
             Format::Vhd => Ok(self.node("vpc", file, "")),
             Format::Vhdx => Ok(self.node("vhdx", file, "")),
             Format::VhdFixed | Format::Other(_) => {

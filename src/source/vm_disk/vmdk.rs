@@ -4,9 +4,9 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, Result, shown};
-use crate::source::region::{Region, le64};
-use crate::source::vm_disk::convert;
+use crate::source::region::Region;
 use crate::source::vm_disk::files::Files;
+use crate::source::vm_disk::{convert, vmdk_sparse};
 
 /// The unit of all sizes, in bytes.
 const SECTOR: u64 = 512;
@@ -79,25 +79,11 @@ pub(super) fn only_flat_extent(file: &File, path: &Path, files: &Files) -> Resul
 /// The parent of a disk in one file, which has its descriptor in it.
 ///
 /// # Errors
-/// When the file is one that only describes others, which the format allows, or is damaged.
+/// When the file is damaged, truncated, or one that only describes others.
 pub(super) fn parent(region: Region<'_>, path: &Path) -> Result<Option<Vec<u8>>> {
-    let header = region.read(0, 64)?.ok_or_else(|| damaged(path))?;
-    if header.starts_with(b"COWD") {
-        return Ok(None); // an older format without one
-    }
-    check_sparse(&header, path)?;
-    let sectors = |at| le64(&header, at).checked_mul(SECTOR);
-    let (Some(start), Some(size)) = (sectors(28), sectors(36)) else { return Err(damaged(path)) };
-    if start == 0 || size == 0 {
-        return Ok(None);
-    }
+    let Some((start, size)) = vmdk_sparse::check(region, path)? else { return Ok(None) };
     let text = region.part(start, size).filter(|_| size <= LONGEST_DESCRIPTOR);
     Ok(Descriptor::read(text.ok_or_else(|| damaged(path))?, path)?.parent)
-}
-
-/// QEMU takes a header without capacity for a descriptor, and follows that wherever it leads.
-fn check_sparse(header: &[u8], path: &Path) -> Result<()> {
-    if header.starts_with(b"KDMV") && le64(header, 12) == 0 { Err(damaged(path)) } else { Ok(()) }
 }
 
 fn damaged(path: &Path) -> Error {
@@ -108,10 +94,7 @@ impl Extent {
     /// Refuses a file that is not what the descriptor says.
     pub(super) fn check(&self, region: Region<'_>, path: &Path) -> Result<()> {
         match self.kind {
-            Kind::Sparse => {
-                let header = region.read(0, 64)?.ok_or_else(|| damaged(path))?;
-                check_sparse(&header, path)
-            }
+            Kind::Sparse => vmdk_sparse::check(region, path).map(drop),
             Kind::Flat => {
                 let bytes = |sectors: u64| sectors.checked_mul(SECTOR);
                 let inside =
@@ -186,12 +169,13 @@ impl Descriptor {
                 false => "twoGbMaxExtentFlat",
             }
         );
+        // QEMU passes over extents that are not RW.
         for (extent, name) in self.extents.iter().zip(names) {
             let name = name.as_deref().unwrap_or_default();
             text.push_str(&match extent.kind {
-                Kind::Flat => format!("RDONLY {} FLAT \"{name}\" {}\n", extent.size, extent.offset),
-                Kind::Sparse => format!("RDONLY {} SPARSE \"{name}\"\n", extent.size),
-                Kind::Zero => format!("RDONLY {} ZERO\n", extent.size),
+                Kind::Flat => format!("RW {} FLAT \"{name}\" {}\n", extent.size, extent.offset),
+                Kind::Sparse => format!("RW {} SPARSE \"{name}\"\n", extent.size),
+                Kind::Zero => format!("RW {} ZERO\n", extent.size),
             });
         }
         text
@@ -203,7 +187,8 @@ impl Descriptor {
 fn extent(line: &[u8], path: &Path) -> Result<Option<Extent>> {
     let text = String::from_utf8_lossy(line);
     let mut words = text.splitn(4, char::is_whitespace);
-    if !matches!(words.next(), Some("RW" | "RDONLY" | "NOACCESS")) {
+    let access = words.next();
+    if !matches!(access, Some("RW" | "RDONLY" | "NOACCESS")) {
         return Ok(None);
     }
     let size = words.next().and_then(|word| word.parse().ok()).ok_or_else(|| damaged(path))?;
@@ -216,8 +201,8 @@ fn extent(line: &[u8], path: &Path) -> Result<Option<Extent>> {
             return Err(Error::new("read the VMDK disk", path, reason).hint(convert(path)));
         }
     };
-    if kind == Kind::Zero {
-        return Ok(Some(Extent { kind, size, file: None, offset: 0 }));
+    if kind == Kind::Zero || access == Some("NOACCESS") {
+        return Ok(Some(Extent { kind: Kind::Zero, size, file: None, offset: 0 }));
     }
     // The name may hold blanks, and is not always UTF-8.
     let open = line.iter().position(|&byte| byte == b'"').ok_or_else(|| damaged(path))?;
@@ -290,15 +275,19 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_only_describes_other_files_is_refused() {
+    fn a_file_with_data_tells_its_parent_in_a_descriptor_of_its_own() {
         let path = Path::new("x.vmdk");
-        let describing = file(4096, &[(0, b"KDMV"), (28, &[1]), (36, &[1]), (512, TEXT.as_bytes())]);
-        assert!(parent(region(&describing), path).is_err());
-        let header = |text: &str| {
-            file(4096, &[(0, b"KDMV"), (12, &[1]), (28, &[1]), (36, &[1]), (512, text.as_bytes())])
+        let header = [(0, &b"KDMV"[..]), (12, &[1]), (20, &[128]), (44, &[0, 2]), (56, &[7])];
+        let with = |more: &[(u64, &[u8])]| {
+            let contents: Vec<_> = header.into_iter().chain(more.iter().copied()).collect();
+            let image = file(4096, &contents);
+            parent(region(&image), path)
         };
-        assert_eq!(parent(region(&header(TEXT)), path).unwrap(), None);
-        let far = file(4096, &[(0, b"KDMV"), (12, &[1]), (28, &[0xff; 16])]);
-        assert!(parent(region(&far), path).is_err());
+        let snapshot = TEXT.replace("parentCID = ffffffff", "parentCID=1\nparentFileNameHint=\"base.vmdk\"");
+        assert_eq!(with(&[(28, &[1]), (36, &[1]), (512, TEXT.as_bytes())]).unwrap(), None);
+        let found = with(&[(28, &[1]), (36, &[1]), (512, snapshot.as_bytes())]).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"base.vmdk"[..]));
+        assert!(with(&[(28, &[100]), (36, &[1])]).is_err());
+        assert_eq!(with(&[]).unwrap(), None);
     }
 }
