@@ -330,7 +330,7 @@ impl Volume {
             Content::Member(what) => {
                 format!("it is a member of a {what}; put that together and give the device or directory of it")
             }
-            Content::Packed(packed) => format!("it is a {} file", packed.name),
+            Content::Packed(packed) => format!("it is packed ({})", packed.name),
             Content::Empty => "it is empty: there is nothing but zeros".to_owned(),
             Content::Unknown => "it holds no file system that is known here".to_owned(),
         })

@@ -13,6 +13,13 @@ use crate::sys::mount::Mount;
 /// Debian, Fedora.
 const SUBVOLUMES: [&str; 3] = ["@", "@rootfs", "root"];
 
+/// File systems that Linux is installed on. Others are not mounted in the search: a kernel's driver for a
+/// foreign file system is less well tested against disks that were made to harm.
+const FOR_ROOTS: [&str; 13] = [
+    "bcachefs", "btrfs", "cramfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "reiserfs",
+    "squashfs", "xfs",
+];
+
 /// A mounted file system of a disk, and which volume it is.
 #[derive(Debug)]
 pub struct Found {
@@ -52,7 +59,7 @@ pub fn find(disk: &mut Disk, options: Option<&MountOptions>, space: &mut Workspa
     let mut roots: Vec<Found> = Vec::new();
     let mut failures = Vec::new();
     for volume in disk.volumes().to_vec() {
-        if volume.file_system().is_none() {
+        if volume.file_system().is_none_or(|found| !FOR_ROOTS.contains(&found.name)) {
             continue;
         }
         // One file system that the kernel cannot mount must not hide the root on another one.

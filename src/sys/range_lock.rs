@@ -15,9 +15,13 @@ pub fn is_locked(file: &File, byte: i64) -> std::io::Result<bool> {
     let mut lock =
         libc::flock { l_type: write_lock, l_whence: from_start, l_start: byte, l_len: 1, l_pid: 0 };
     // SAFETY: the kernel reads and writes one `flock`, which outlives the call.
-    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } {
-        0 => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
-        _ => Err(std::io::Error::last_os_error()),
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) } == 0 {
+        return Ok(i32::from(lock.l_type) != libc::F_UNLCK);
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => Ok(false),
+        _ => Err(error),
     }
 }
 

@@ -145,7 +145,7 @@ impl fmt::Display for Content {
             Self::Encrypted(how) => write!(out, "encrypted ({how})"),
             Self::PhysicalVolume => out.write_str("physical volume of LVM"),
             Self::Member(what) => write!(out, "member of a {what}"),
-            Self::Packed(packed) => write!(out, "{} file", packed.name),
+            Self::Packed(packed) => write!(out, "packed ({})", packed.name),
             Self::Empty => out.write_str("empty"),
             Self::Unknown => out.write_str("unknown content"),
         }
