@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::config::settings::Compression;
 use crate::error::{Error, Result, shown};
 use crate::excludes::Pattern;
+use crate::report;
 use crate::space::Estimate;
 use crate::sys::command::{self, Changes, Command, Finished};
 
@@ -62,8 +63,7 @@ pub fn check(compression: &Compression) -> Result<()> {
 /// When mksquashfs fails, whatever its status, with what it said, or a signal stopped it.
 pub fn write(job: &Job<'_>) -> Result<()> {
     let command = mksquashfs(job)?;
-    let terminal = rustix::termios::isatty(std::io::stdout());
-    let finished = if terminal { command.errors()? } else { command.output()? };
+    let finished = if report::on_terminal() { command.errors()? } else { command.output()? };
     if !finished.status.success() {
         return Err(failure(job, finished));
     }

@@ -41,3 +41,6 @@ pub mod sys;
 pub mod report;
 
 pub mod error;
+
+#[cfg(test)]
+mod installed_files;

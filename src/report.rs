@@ -15,19 +15,26 @@ const SYSLOG: &str = "/dev/log";
 
 struct Report {
     tool: String,
+    terminal: bool,
     syslog: Option<Mutex<Logger<LoggerBackend, Formatter3164>>>,
 }
 
 /// Sends `log`'s messages where they belong, from now on; `tool` is the name that the program was
 /// called by. A second call changes nothing.
 ///
-/// `info` is for results: one line each on standard output, also when that is not a terminal.
-/// `warn` and `error` go to standard error, after the tool's name.
+/// `info` is for results that others may read: one line each on standard output. `debug` is for progress,
+/// and is shown only if standard output is a terminal: elsewhere a success is quiet. `warn` and `error`
+/// go to standard error, after the tool's name.
 pub fn init(tool: &str) {
-    let report = Report { tool: tool.to_owned(), syslog: syslog(tool) };
+    let report = Report { tool: tool.to_owned(), terminal: on_terminal(), syslog: syslog(tool) };
     if log::set_boxed_logger(Box::new(report)).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Debug);
     }
+}
+
+/// Whether somebody watches standard output.
+pub fn on_terminal() -> bool {
+    rustix::termios::isatty(std::io::stdout())
 }
 
 /// A missing daemon is normal (containers, early boot); so is one that does not answer.
@@ -43,7 +50,7 @@ fn syslog(tool: &str) -> Option<Mutex<Logger<LoggerBackend, Formatter3164>>> {
 
 impl Log for Report {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Info
+        metadata.level() <= Level::Debug
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -58,6 +65,7 @@ impl Log for Report {
         let _ = match record.level() {
             Level::Error => writeln!(std::io::stderr(), "{}: {text}", self.tool),
             Level::Warn => writeln!(std::io::stderr(), "{}: warning: {text}", self.tool),
+            Level::Debug if !self.terminal => Ok(()),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
         self.to_syslog(record.level(), &lines.join("; "));

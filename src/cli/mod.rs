@@ -1,1 +1,146 @@
-//! The command lines.
+//! The command lines: which tool was called, what it was asked to do, and how it ended.
+//!
+//! Only this room prints errors and picks exit statuses.
+
+pub mod getopt;
+
+mod config_tool;
+mod help;
+mod nbdswapd;
+mod update_image;
+mod update_kernels;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::legacy::{self, Configuration, Sources};
+use crate::config::switch::Switch;
+use crate::config::variables::Variables;
+use crate::error::{During, Error, Result, shown};
+use crate::report;
+use crate::sys::supervise;
+
+/// What a tool makes of its command line; a mistake there may be one of several (U9).
+type Outcome = std::result::Result<(), Vec<Error>>;
+
+/// One start of a tool.
+#[derive(Debug, Clone, Copy)]
+struct Call<'a> {
+    tool: &'static str,
+    called_as: &'a OsStr,
+}
+
+/// What a tool does with the words of its command line.
+type Main = fn(Call<'_>, Vec<OsString>) -> Outcome;
+
+/// The tools by their names.
+const TOOLS: &[(&str, Main)] = &[
+    (update_image::NAME, update_image::main),
+    (update_kernels::NAME, update_kernels::main),
+    (config_tool::NAME, config_tool::main),
+    (nbdswapd::NAME, nbdswapd::main),
+];
+
+/// Does the job of the tool whose name the program was called by, from the first of `args` on, and
+/// reports how it went. Killing the process only makes the one that works stop and undo what it did.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    supervise::supervised(|| work(args))
+}
+
+fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let mut args = args.into_iter();
+    let called_as = args.next().unwrap_or_else(|| update_image::NAME.into());
+    let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
+    report::init(&shown(name));
+    let outcome = match TOOLS.iter().find(|(tool, _)| name == *tool) {
+        Some((tool, main)) => main(Call { tool, called_as: &called_as }, args.collect()),
+        None => Err(vec![unknown_tool(name)]),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(errors) => {
+            for error in &errors {
+                log::error!("{error}");
+            }
+            errors.first().map_or(1, Error::status)
+        }
+    }
+}
+
+fn unknown_tool(name: &OsStr) -> Error {
+    let names: Vec<&str> = TOOLS.iter().map(|(tool, _)| *tool).collect();
+    Error::said(format!("there is no tool of the name {}", shown(name)))
+        .hint(format!("call this program by one of these names: {}", names.join(", ")))
+}
+
+/// Prints a help or version text.
+fn print(text: &str) -> Outcome {
+    std::io::stdout().write_all(text.as_bytes()).during("write to", "standard output").map_err(single)
+}
+
+/// `TOOL VERSION` on one line (S13, D42).
+fn version(tool: &str) -> String {
+    format!("{tool} {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// Stops everybody but root (S16). It is the effective user that counts; a variable `UID` is not believed
+/// (D33).
+fn require_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::said("only root may do this").hint("run it with sudo, or as root"))
+}
+
+/// Reads the configuration files of the tool and says what is odd about them.
+fn configuration(call: Call<'_>) -> Result<Variables> {
+    let loaded = legacy::load(sources(call), std::env::vars_os())?;
+    Ok(told(loaded))
+}
+
+fn sources(call: Call<'_>) -> Sources<'_> {
+    Sources { tool: call.tool, called_as: call.called_as, etc: Path::new("/etc"), owner: 0 }
+}
+
+fn told(loaded: Configuration) -> Variables {
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    loaded.variables
+}
+
+/// Says how doubtful values are read (D39).
+fn warn_of_doubts(switches: &[Switch], variables: &Variables) {
+    for doubt in switches.iter().filter_map(|switch| switch.doubt(variables)) {
+        log::warn!("{doubt}");
+    }
+}
+
+/// Whether the first operand ends the options (U7).
+fn posixly_correct() -> bool {
+    std::env::var_os("POSIXLY_CORRECT").is_some()
+}
+
+fn single(error: Error) -> Vec<Error> {
+    vec![error]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = unknown_tool("ltsp-chroot".as_ref()).to_string();
+        assert!(error.contains("ltsp-chroot\n"), "{error}");
+        assert!(error.ends_with("ltsp-update-image, ltsp-update-kernels, ltsp-config, nbdswapd"), "{error}");
+    }
+
+    // S13
+    #[test]
+    fn the_version_is_one_line_of_name_blank_and_version() {
+        assert_eq!(version("ltsp-config"), concat!("ltsp-config ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}

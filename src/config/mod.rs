@@ -1,3 +1,11 @@
 //! Files, environment and command line in, [`settings::Settings`] out.
 
 pub mod settings;
+
+pub mod legacy;
+pub mod switch;
+pub mod variables;
+
+mod drop_in;
+mod retired;
+pub mod shell;

@@ -37,7 +37,7 @@ pub fn image_in(root: &Root) -> Result<Option<PathBuf>> {
     }
     let first = layers.first().cloned().unwrap_or_default();
     let reason = format!("its root is in several images: {}", layers.join(", "));
-    Err(Error::new("use the live system on", root.path(), reason)
+    Err(Error::new("use the live system on", root.name(), reason)
         .hint(format!("add ,,{first} for one of them alone; they cannot be put together here")))
 }
 

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{Error, Result, shown};
+use crate::sys::namespace::Outside;
 use crate::sys::signals;
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
@@ -20,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How much of a child's output is kept, in bytes from the end.
 const KEPT: usize = 64 * 1024;
 
-/// A program to be run. Its standard input is empty.
+/// A program to be run. Its standard input is empty, unless it is given ours.
 ///
 /// It runs in a process group of its own, so that whatever it starts ends with it when a signal stops
 /// us; and it gets SIGTERM if we die without being able to say so. To be started from the main thread
@@ -81,6 +84,13 @@ impl Command {
         self
     }
 
+    /// Gives it our standard input.
+    #[must_use]
+    pub fn inherit_stdin(mut self) -> Self {
+        self.inner.stdin(Stdio::inherit());
+        self
+    }
+
     /// Sets a variable in its environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -129,6 +139,21 @@ impl Command {
         self
     }
 
+    /// Runs it in the mount namespace that we came from, with `/` as its working directory.
+    #[must_use]
+    pub fn outside(mut self, outside: &Outside) -> Self {
+        let outside = outside.clone();
+        // SAFETY: between fork and exec only setns is called, on a descriptor opened beforehand.
+        unsafe {
+            self.inner.pre_exec(move || {
+                let mount = Some(LinkNameSpaceType::Mount);
+                rustix::thread::move_into_link_name_space(outside.namespace.as_fd(), mount)?;
+                Ok(())
+            });
+        }
+        self
+    }
+
     /// Lets it have an open file of ours, under the same number.
     #[must_use]
     pub fn inherit(mut self, file: std::os::fd::OwnedFd) -> Self {
@@ -167,6 +192,14 @@ impl Command {
         self.finish(Stdio::piped(), Stdio::piped())
     }
 
+    /// Runs it with our standard error; what it writes to standard output is dropped.
+    ///
+    /// # Errors
+    /// As for [`Command::status`].
+    pub fn quiet(self) -> Result<Finished> {
+        self.finish(Stdio::null(), Stdio::inherit())
+    }
+
     /// Runs it with our standard output, and keeps what it writes to standard error.
     ///
     /// # Errors
@@ -182,7 +215,12 @@ impl Command {
         let mut child = spawned.map_err(|source| {
             let program = shown(self.inner.get_program());
             if source.kind() == std::io::ErrorKind::NotFound {
-                Error::action(format!("run {program}"), "there is no such program in PATH")
+                let reason = if program.contains('/') {
+                    "there is no such program, or the interpreter or loader that it names is missing"
+                } else {
+                    "there is no such program in PATH"
+                };
+                Error::action(format!("run {program}"), reason)
             } else {
                 Error::action(format!("run {program}"), source.to_string())
             }

@@ -24,6 +24,8 @@ use crate::error::{During, Error, Result};
 pub struct Root {
     dir: OwnedFd,
     path: PathBuf,
+    /// What messages call it.
+    name: PathBuf,
 }
 
 /// The directory's descriptor (O_PATH), for what has no method here.
@@ -49,7 +51,14 @@ impl Root {
     /// When it is not a directory that can be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let dir = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        Ok(Self { dir: dir.during("open", path)?, path: path.to_owned() })
+        Ok(Self { dir: dir.during("open", path)?, path: path.to_owned(), name: path.to_owned() })
+    }
+
+    /// The same root under the name that the admin knows: messages about a temporary view speak of the
+    /// chroot that it shows.
+    #[must_use]
+    pub fn known_as(self, name: &Path) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     /// The root's own path on the host.
@@ -57,10 +66,15 @@ impl Root {
         &self.path
     }
 
-    /// What `relative` is called on the host, for messages.
+    /// What messages call the root.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
+    /// What messages call `relative`.
     pub fn shown(&self, relative: impl AsRef<Path>) -> PathBuf {
         let relative = relative.as_ref();
-        self.path.join(relative.strip_prefix("/").unwrap_or(relative))
+        self.name.join(relative.strip_prefix("/").unwrap_or(relative))
     }
 
     /// A directory in it as a root of its own; none if there is no such directory.
@@ -70,7 +84,8 @@ impl Root {
     pub fn dir(&self, relative: impl AsRef<Path>) -> Result<Option<Self>> {
         let relative = relative.as_ref();
         let dir = self.lookup(relative, OFlags::PATH | OFlags::DIRECTORY)?;
-        Ok(dir.map(|dir| Self { dir, path: self.shown(relative) }))
+        let path = self.path.join(relative.strip_prefix("/").unwrap_or(relative));
+        Ok(dir.map(|dir| Self { dir, path, name: self.shown(relative) }))
     }
 
     /// The path of a file after all links, relative to the root; none if there is no such file.
@@ -222,9 +237,20 @@ impl Root {
     /// # Errors
     /// When it cannot be removed; a directory cannot.
     pub fn remove(&self, relative: impl AsRef<Path>) -> Result<bool> {
-        let relative = relative.as_ref();
+        self.unlink(relative.as_ref(), AtFlags::empty())
+    }
+
+    /// Removes an empty directory; whether there was one.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or is something else.
+    pub fn remove_dir(&self, relative: impl AsRef<Path>) -> Result<bool> {
+        self.unlink(relative.as_ref(), AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, relative: &Path, flags: AtFlags) -> Result<bool> {
         let (Some(folder), name) = self.parent(relative)? else { return Ok(false) };
-        match unlinkat(&folder, &name, AtFlags::empty()) {
+        match unlinkat(&folder, &name, flags) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::io("remove", self.shown(relative), error)),

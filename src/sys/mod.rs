@@ -8,6 +8,7 @@
 pub mod command;
 pub mod confined;
 pub mod daemon;
+pub mod detach;
 pub mod fnmatch;
 pub mod lock;
 pub mod loop_device;

@@ -25,6 +25,7 @@ impl Mount {
     pub fn tmpfs(target: &Path) -> Result<Self> {
         let options = CString::new("mode=0700").unwrap_or_default();
         Self::new("tmpfs", "tmpfs".as_ref(), target, MountFlags::NOSUID | MountFlags::NODEV, &options)
+            .map_err(|source| refused("tmpfs", target, source))
     }
 
     /// A file system on a block device, read-only, without honouring its set-uid bits and devices.
@@ -34,7 +35,7 @@ impl Mount {
     pub fn device(device: &Path, fstype: &str, target: &Path, options: &str) -> Result<Self> {
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         let options = CString::new(options).unwrap_or_default();
-        Self::new(fstype, device, target, flags, &options)
+        Self::new(fstype, device, target, flags, &options).map_err(|source| refused(fstype, target, source))
     }
 
     /// A file system on a block device with these flags and options, and read-only whatever they say. Its
@@ -78,7 +79,21 @@ impl Mount {
         }
         let options =
             CString::new(options).map_err(|_| Error::new("mount", lower, "its name holds a NUL byte"))?;
-        Self::new("overlay", "overlay".as_ref(), target, MountFlags::empty(), &options)
+        Self::new("overlay", "overlay".as_ref(), target, MountFlags::empty(), &options).map_err(|source| {
+            let failed = Error::io("make a writable view of", lower, source);
+            match source {
+                Errno::NODEV => refused("overlay", target, source),
+                Errno::INVAL if is_overlay(lower) => failed.hint(
+                    "it lies on an overlay itself, and the kernel stacks only two: move it to a disk, or \
+                     run this outside the container",
+                ),
+                Errno::INVAL => failed.hint(
+                    "the kernel cannot put an overlay on every file system (on vfat it cannot); \
+                     `dmesg` tells its reason",
+                ),
+                _ => failed,
+            }
+        })
     }
 
     /// The directory `source`, seen at `target` too, without what is mounted below it (D38).
@@ -93,15 +108,15 @@ impl Mount {
         Ok(bound)
     }
 
-    fn new(fstype: &str, source: &Path, target: &Path, flags: MountFlags, options: &CString) -> Result<Self> {
-        match mount(source, target, fstype, flags, options.as_c_str()) {
-            Ok(()) => Ok(Self { target: target.to_owned() }),
-            Err(Errno::NODEV) => {
-                Err(Error::new("mount", target, format!("this kernel has no {fstype} file system"))
-                    .hint(format!("try `modprobe {fstype}`; in a container ask its host")))
-            }
-            Err(error) => Err(Error::io(format!("mount {fstype} on"), target, error)),
-        }
+    fn new(
+        fstype: &str,
+        source: &Path,
+        target: &Path,
+        flags: MountFlags,
+        options: &CString,
+    ) -> std::result::Result<Self, Errno> {
+        mount(source, target, fstype, flags, options.as_c_str())?;
+        Ok(Self { target: target.to_owned() })
     }
 
     /// Where it is mounted.
@@ -119,6 +134,21 @@ impl Drop for Mount {
             log::warn!("cannot unmount {}: {error}", self.target.display());
         }
     }
+}
+
+/// Why the kernel did not mount it. It loads the module of a file system by itself if there is one, so
+/// that a missing file system stays missing (U52).
+fn refused(fstype: &str, target: &Path, source: Errno) -> Error {
+    match source {
+        Errno::NODEV => Error::new("mount", target, format!("this kernel has no {fstype} file system"))
+            .hint(format!("try `modprobe {fstype}`; in a container ask its host")),
+        _ => Error::io(format!("mount {fstype} on"), target, source),
+    }
+}
+
+fn is_overlay(path: &Path) -> bool {
+    // OVERLAYFS_SUPER_MAGIC of linux/magic.h; the field's type depends on the machine.
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == 0x794c_7630)
 }
 
 /// A path in overlay's options: `\`, `,` and `:` have a meaning of their own there.

@@ -1,4 +1,4 @@
-//! What is mounted: `/proc/self/mountinfo` as values.
+//! What is mounted: `/proc/thread-self/mountinfo` as values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -9,18 +9,22 @@ use crate::error::{During, Result};
 /// One mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPoint {
+    /// The kernel's number of this mount (statx(2) gives that of a file as `stx_mnt_id`): of two mounts
+    /// at one place, it tells which one is seen.
+    pub id: u64,
     /// Where it is mounted, unescaped (U58).
     pub path: PathBuf,
     /// The type: `ext4`, `tmpfs`...
     pub fstype: OsString,
 }
 
-/// All mounts that this process sees, in the order in which they were made.
+/// All mounts that this thread sees, in the order in which they were made.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
 pub fn read() -> Result<Vec<MountPoint>> {
-    let path = "/proc/self/mountinfo";
+    // A thread can have a namespace of its own.
+    let path = "/proc/thread-self/mountinfo";
     Ok(parse(&std::fs::read(path).during("read", path)?))
 }
 
@@ -31,10 +35,11 @@ fn parse(text: &[u8]) -> Vec<MountPoint> {
 
 fn parse_line(line: &[u8]) -> Option<MountPoint> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let path = fields.nth(4)?;
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let path = fields.nth(3)?;
     // Optional fields end with a lone "-"; the type follows.
     let fstype = fields.skip_while(|&field| field != b"-").nth(1)?;
-    Some(MountPoint { path: unescape(path).into(), fstype: unescape(fstype) })
+    Some(MountPoint { id, path: unescape(path).into(), fstype: unescape(fstype) })
 }
 
 /// Blanks, tabs, newlines, backslashes and `#` are written as three octal digits.
@@ -74,8 +79,8 @@ mod tests {
         assert_eq!(
             parse(text),
             [
-                MountPoint { path: "/mnt/with space\\x".into(), fstype: "ext4".into() },
-                MountPoint { path: "/".into(), fstype: "tmpfs".into() },
+                MountPoint { id: 36, path: "/mnt/with space\\x".into(), fstype: "ext4".into() },
+                MountPoint { id: 37, path: "/".into(), fstype: "tmpfs".into() },
             ]
         );
     }
