@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::world::privately;
+use ltsp_core::overlay::View;
+use ltsp_core::sys::mount::Mount;
+
+use crate::world::{listing, privately};
 
 // S3, S4, S5
 #[test]
@@ -119,5 +122,59 @@ fn a_directory_is_its_own_lower_layer() {
         assert_eq!(mounted.root(), Path::new("/"));
         let mounted = world.mount("/,,/usr/share,subdir=mnt").unwrap();
         assert_eq!(mounted.layers()[1].target, Path::new("mnt"));
+    });
+}
+
+// S23: the view that is cleaned and imaged lies over all layers, and nothing of it reaches them.
+#[test]
+fn a_writable_view_shows_all_layers_in_their_places() {
+    privately(|world| {
+        world.root("a");
+        world.ext4("a", "");
+        world.tree("boot", &["vmlinuz-1"]);
+        world.squashfs("boot");
+        world.tree("extra", &["file"]);
+        let expected = world.expected(&[("a", ""), ("boot", "boot"), ("extra", "opt")]);
+        for first in ["@/a", "@/a.ext4"] {
+            let operand = format!("{first},,@/boot.squashfs,subdir=boot,,@/extra,subdir=opt");
+            let mounted = world.mount(&operand).unwrap();
+            let mut view = View::new(mounted.root(), &[]).unwrap();
+            for layer in &mounted.layers()[1..] {
+                view.add(&layer.lower, &layer.target, layer.is_directory).unwrap();
+            }
+            assert_eq!(listing(view.root()), expected);
+            for path in ["new", "boot/new", "opt/new"] {
+                std::fs::write(view.root().join(path), "").unwrap();
+            }
+            assert_eq!(world.look(&mounted), expected);
+        }
+    });
+}
+
+// S26, U3
+#[test]
+fn file_systems_in_a_directory_are_taken_in_wherever_the_directory_goes() {
+    privately(|world| {
+        world.root("a");
+        world.tree("outer", &["inner/"]);
+        world.tree("content", &["file"]);
+        world.ext4("content", "");
+        // As the server's own: mounted by somebody else.
+        let mounts =
+            [world.mount("@/content.ext4").unwrap(), world.mount("@/content.ext4,ro,noload").unwrap()];
+        let places = ["a/boot", "outer/inner"].map(|place| world.path(place));
+        let _binds: Vec<_> = mounts
+            .iter()
+            .zip(&places)
+            .map(|(mounted, place)| Mount::bind_read_only(mounted.root(), place).unwrap())
+            .collect();
+        let mounted = world.mount("@/a,,@/outer,subdir=opt").unwrap();
+        let mut view = View::new(mounted.root(), &[]).unwrap();
+        for layer in &mounted.layers()[1..] {
+            view.add(&layer.lower, &layer.target, layer.is_directory).unwrap();
+        }
+        for file in ["boot/file", "opt/inner/file"] {
+            assert!(view.root().join(file).exists(), "{file}");
+        }
     });
 }

@@ -51,7 +51,7 @@ impl Mounted {
     pub fn new(source: &Found, backing: BackingFiles) -> Result<Self> {
         let mut mounted = Self {
             opened: VecDeque::new(),
-            space: Workspace::new()?,
+            space: Workspace::default(),
             layers: Layers::default(),
             live_medium: None,
         };
@@ -68,7 +68,8 @@ impl Mounted {
 
     /// Where the root is, without what goes over it: a mount of ours, or a directory of this server.
     pub fn root(&self) -> &Path {
-        self.layers.all().first().map_or(self.space.path(), |layer| &layer.lower)
+        // Every list has a first element, which is the root until another one is.
+        self.layers.all().first().map_or(Path::new("/nonexistent"), |layer| &layer.lower)
     }
 
     /// The root and what goes over it, in the order in which it has to be put together. The first layer's
