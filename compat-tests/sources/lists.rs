@@ -120,7 +120,7 @@ fn a_directory_is_its_own_lower_layer() {
         assert!(mounted.layers()[0].is_directory && mounted.layers().len() == 1);
         let mounted = world.mount("/").unwrap();
         assert_eq!(mounted.root(), Path::new("/"));
-        let mounted = world.mount("/,,/usr/share,subdir=mnt").unwrap();
+        let mounted = world.mount("/,,/usr/bin,subdir=mnt").unwrap();
         assert_eq!(mounted.layers()[1].target, Path::new("mnt"));
     });
 }

@@ -151,3 +151,27 @@ fn images_that_are_damaged_or_not_read_here_say_so() {
         assert!(world.refused("@/old.qcow").contains("qemu-img convert -O raw old.qcow old.qcow.raw"));
     });
 }
+
+#[test]
+fn what_is_missing_on_the_server_is_named_with_its_package() {
+    privately(|world| {
+        disk(world);
+        world.sh("qemu-img convert -O qcow2 raw disk.qcow2");
+        let program = world.sh("command -v qemu-storage-daemon");
+        // In this thread's namespace alone: no nbd, and a program that cannot be run, or no devices.
+        for (hide, place, reason, remedy) in [
+            ("mount --bind /dev/null", &*program, "no program qemu-storage-daemon", "qemu-utils"),
+            ("mount -t tmpfs none", "/dev", "no /dev/fuse", "modprobe fuse"),
+        ] {
+            world.sh(&format!(
+                "mount -t tmpfs none /sys; {hide} {place}; [ -e /dev/null ] || mknod /dev/null c 1 3"
+            ));
+            let error = world.refused("@/disk.qcow2");
+            world.sh(&format!("umount -l {place} /sys"));
+            assert!(
+                error.contains(reason) && error.contains(remedy) && error.contains("disk.qcow2"),
+                "{error}"
+            );
+        }
+    });
+}

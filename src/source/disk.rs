@@ -13,6 +13,7 @@ use crate::source::partition_table::{self, Partition, Purpose};
 use crate::source::probe::{Content, FileSystem, probe};
 use crate::source::region::Region;
 use crate::source::vm_disk::{self, BackingFiles, Format, VmDisk};
+use crate::sys::device_mapper::MappedDevice;
 use crate::sys::loop_device::LoopDevice;
 use crate::sys::mount::Mount;
 
@@ -21,7 +22,8 @@ use crate::sys::mount::Mount;
 #[derive(Debug)]
 pub struct Disk {
     // The order of these fields is the order of the teardown.
-    loops: Vec<(u64, LoopDevice)>,
+    mapped: Vec<(Id, MappedDevice)>,
+    loops: Vec<(u64, u64, LoopDevice)>,
     content: VmDisk,
     name: PathBuf,
     /// Its volumes; a disk without partitions is one.
@@ -33,10 +35,8 @@ pub struct Disk {
 pub struct Volume {
     /// Which part.
     pub id: Id,
-    /// Where it begins on the disk, in bytes.
-    start: u64,
-    /// Its length in bytes.
-    size: u64,
+    /// Where it lies on the disk: starts and lengths in bytes. In one piece, but for some logical volumes.
+    pieces: Vec<(u64, u64)>,
     /// What it holds.
     pub content: Content,
     /// Why it cannot be used, whatever it holds.
@@ -83,7 +83,7 @@ impl Disk {
             },
             None => found_by_content(region, path)?,
         };
-        Ok(Self { loops: Vec::new(), content, name: path.to_owned(), volumes })
+        Ok(Self { mapped: Vec::new(), loops: Vec::new(), content, name: path.to_owned(), volumes })
     }
 
     /// Its name for messages.
@@ -182,17 +182,31 @@ impl Disk {
         }
     }
 
-    /// The loop device of a volume; one for all its mounts, because btrfs takes a second one for another disk
-    /// with the same identifier.
+    /// The block device of a volume; one for all its mounts, because btrfs takes a second one for another
+    /// disk with the same identifier.
     fn device(&mut self, volume: &Volume) -> Result<PathBuf> {
-        if let Some((_, device)) = self.loops.iter().find(|(start, _)| *start == volume.start) {
+        if let [(start, size)] = *volume.pieces {
+            return self.loop_device(start, size);
+        }
+        if let Some((_, device)) = self.mapped.iter().find(|(id, _)| *id == volume.id) {
+            return Ok(device.path());
+        }
+        let whole = self.loop_device(0, self.content.region()?.size)?;
+        let device = MappedDevice::linear(&whole, &volume.pieces, &self.shown(volume))?;
+        let path = device.path();
+        self.mapped.push((volume.id.clone(), device));
+        Ok(path)
+    }
+
+    fn loop_device(&mut self, start: u64, size: u64) -> Result<PathBuf> {
+        let same = |(other, length, _): &&(u64, u64, LoopDevice)| (*other, *length) == (start, size);
+        if let Some((_, _, device)) = self.loops.iter().find(same) {
             return Ok(device.path().to_owned());
         }
         let base = self.content.region()?.start;
-        let start = base.saturating_add(volume.start);
-        let device = LoopDevice::attach(self.content.file(), &self.name, start, volume.size)?;
+        let device = LoopDevice::attach(self.content.file(), &self.name, base.saturating_add(start), size)?;
         let path = device.path().to_owned();
-        self.loops.push((volume.start, device));
+        self.loops.push((start, size, device));
         Ok(path)
     }
 }
@@ -232,8 +246,7 @@ fn volumes(disk: Region<'_>, partitions: Vec<Partition>) -> Result<Vec<Volume>> 
     for partition in partitions {
         let mut volume = Volume {
             id: Id::Partition(partition.number),
-            start: partition.start,
-            size: partition.size,
+            pieces: vec![(partition.start, partition.size)],
             content: Content::Unknown,
             obstacle: None,
             partition: None,
@@ -269,19 +282,25 @@ fn logical_volumes(disk: Region<'_>, part: Region<'_>) -> Result<Vec<Volume>> {
     for logical in lvm::volumes(part)?.unwrap_or_default() {
         let id = Id::Logical { group: logical.group, volume: logical.name };
         let mut volume =
-            Volume { id, start: 0, size: 0, content: Content::Unknown, obstacle: None, partition: None };
+            Volume { id, pieces: Vec::new(), content: Content::Unknown, obstacle: None, partition: None };
         match logical.place {
-            lvm::Place::OnePiece { start, size } => match part.part(start, size) {
-                Some(place) => {
-                    (volume.start, volume.size) = (place.start.saturating_sub(disk.start), size);
-                    volume.content = probe(place)?;
+            lvm::Place::Pieces(pieces) => {
+                let parts: Option<Vec<Region<'_>>> =
+                    pieces.iter().map(|&(start, size)| part.part(start, size)).collect();
+                match parts.as_deref() {
+                    // What tells the content is at the beginning.
+                    Some([first, ..]) => volume.content = probe(*first)?,
+                    _ => {
+                        volume.obstacle =
+                            Some("it is truncated: it ends behind the end of the disk".to_owned())
+                    }
                 }
-                None => {
-                    volume.obstacle = Some("it is truncated: it ends behind the end of the disk".to_owned())
-                }
-            },
-            lvm::Place::Scattered(reason) => {
-                volume.obstacle = Some(format!("{reason}, which cannot be read from outside"));
+                let before = part.start.saturating_sub(disk.start);
+                volume.pieces =
+                    pieces.iter().map(|(start, size)| (before.saturating_add(*start), *size)).collect();
+            }
+            lvm::Place::Elsewhere(reason) => {
+                volume.obstacle = Some(format!("{reason}, which cannot be read from outside of its system"));
             }
         }
         found.push(volume);
@@ -291,7 +310,12 @@ fn logical_volumes(disk: Region<'_>, part: Region<'_>) -> Result<Vec<Volume>> {
 
 impl Volume {
     fn whole(region: Region<'_>, content: Content) -> Self {
-        Self { id: Id::Whole, start: 0, size: region.size, content, obstacle: None, partition: None }
+        Self { id: Id::Whole, pieces: vec![(0, region.size)], content, obstacle: None, partition: None }
+    }
+
+    /// Its length in bytes.
+    fn size(&self) -> u64 {
+        self.pieces.iter().fold(0, |sum, (_, size)| sum.saturating_add(*size))
     }
 
     /// The file system on it, if that can be mounted.
@@ -356,7 +380,7 @@ impl fmt::Display for Volume {
         if let Some(label) = self.partition.as_ref().and_then(|partition| partition.label.as_ref()) {
             write!(out, ", named {}", shown(label))?;
         }
-        write!(out, ", {}", report::size(self.size))
+        write!(out, ", {}", report::size(self.size()))
     }
 }
 
@@ -374,10 +398,11 @@ impl fmt::Display for Id {
 
 /// What can be told about a file system before the kernel looks at it, and is clearer then.
 fn check(found: &FileSystem, volume: &Volume, what: &str) -> Result<()> {
-    if let Some(needed) = found.size.filter(|&needed| needed > volume.size) {
+    if let Some(needed) = found.size.filter(|&needed| needed > volume.size()) {
         let reason = format!(
             "it is truncated: the {} file system needs {needed} bytes, and there are {}",
-            found.name, volume.size
+            found.name,
+            volume.size()
         );
         return Err(
             Error::action(format!("mount {what}"), reason).hint("copy it again from where it came from")
@@ -439,8 +464,7 @@ pub(super) mod tests {
             partition: (number > 0).then_some(partition),
             content: Content::FileSystem(found),
             obstacle: None,
-            start: 0,
-            size: 0,
+            pieces: Vec::new(),
             id,
         }
     }
@@ -492,7 +516,7 @@ pub(super) mod tests {
         file.write_all_at(&bytes, 1 << 20).unwrap();
         let found = volumes(region(&file), table(&file).unwrap().partitions).unwrap();
         assert_eq!(found[0].content, Content::PhysicalVolume);
-        assert_eq!((found[1].start, found[1].size), (5 << 20, 2 << 20));
+        assert_eq!(found[1].pieces, [(5 << 20, 2 << 20)]);
         assert_eq!(found[1].file_system().unwrap().name, "squashfs");
         assert_eq!(found[1].to_string(), "logical volume vg/root: squashfs, 2.0 MB");
         assert!(found[2].unusable().unwrap().contains("truncated"));

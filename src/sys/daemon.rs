@@ -52,6 +52,11 @@ impl Daemon {
         Ok(Self { child, name, line, said })
     }
 
+    /// Its process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it is `ready`.
     ///
     /// # Errors

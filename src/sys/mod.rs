@@ -9,6 +9,7 @@ pub mod command;
 pub mod confined;
 pub mod daemon;
 pub mod detach;
+pub mod device_mapper;
 pub mod fnmatch;
 pub mod lock;
 pub mod loop_device;

@@ -1,7 +1,7 @@
 //! Logical volumes, found in LVM's metadata by us.
 //!
-//! Nothing is activated: on the server a guest's volume group may have the name of the server's own,
-//! and what is activated outlives a killed run. A volume that lies in one piece, as installers make
+//! LVM's tools are not asked: on the server a guest's volume group may have the name of the server's own,
+//! and what they activate outlives a killed run. A volume that lies in one piece, as installers make
 //! them, is a stretch of its disk like a partition.
 
 mod text;
@@ -33,15 +33,11 @@ pub struct LogicalVolume {
 /// Where a logical volume lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In one piece, at a start and with a size in bytes, on the physical volume.
-    OnePiece {
-        /// From the beginning of the physical volume.
-        start: u64,
-        /// Its length.
-        size: u64,
-    },
-    /// In a way that only the kernel's device mapper can put together; why.
-    Scattered(String),
+    /// On this physical volume, in pieces that follow each other in the volume: each with its start and
+    /// its length, in bytes. At least one.
+    Pieces(Vec<(u64, u64)>),
+    /// In a way that is not read here; why.
+    Elsewhere(String),
 }
 
 /// The logical volumes on this physical volume that an admin would see, in the order of the metadata;
@@ -127,7 +123,7 @@ fn read_group(root: &Section, id: &str) -> Option<Vec<LogicalVolume>> {
 
 /// Where a volume lies; none if nothing of it lies here.
 fn place(volume: &Section, here: &str, first: u64, extent: u64) -> Option<Place> {
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<(u64, u64, u64)> = Vec::new();
     let mut elsewhere = false;
     let mut other_kind = None;
     for (_, segment) in volume.sections() {
@@ -152,28 +148,27 @@ fn place(volume: &Section, here: &str, first: u64, extent: u64) -> Option<Place>
         }
     }
     if let Some(kind) = other_kind {
-        return Some(Place::Scattered(format!("it is of the kind {kind}")));
+        return Some(Place::Elsewhere(format!("it is of the kind {kind}")));
     }
     if pieces.is_empty() {
         return None;
     }
     if elsewhere {
-        return Some(Place::Scattered("a part of it lies on another physical volume".to_owned()));
+        return Some(Place::Elsewhere("a part of it lies on another physical volume".to_owned()));
     }
     pieces.sort_unstable();
-    let mut whole: Option<(u64, u64)> = None;
+    let mut joined: Vec<(u64, u64)> = Vec::new();
     for &(_, at, count) in &pieces {
-        whole = match whole {
-            None => Some((at, count)),
-            Some((start, size)) if start.checked_add(size) == Some(at) => {
-                Some((start, size.checked_add(count)?))
+        let start = at.checked_mul(extent)?.checked_add(first)?;
+        let size = count.checked_mul(extent)?;
+        match joined.last_mut() {
+            Some((last, length)) if last.checked_add(*length) == Some(start) => {
+                *length = length.checked_add(size)?;
             }
-            Some(_) => return Some(Place::Scattered(format!("it lies in {} pieces", pieces.len()))),
-        };
+            _ => joined.push((start, size)),
+        }
     }
-    let (start, count): (u64, u64) = whole?;
-    let start = start.checked_mul(extent)?.checked_add(first)?;
-    Some(Place::OnePiece { start, size: count.checked_mul(extent)? })
+    Some(Place::Pieces(joined))
 }
 
 #[cfg(test)]
@@ -268,17 +263,16 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn volumes_in_one_piece_are_found_and_the_others_explained() {
+    fn volumes_on_this_disk_are_found_and_the_others_explained() {
         let disk = physical_volume(64, TEXT.as_bytes(), 512);
         let found = found(&disk).unwrap();
         let names: Vec<&str> = found.iter().map(|volume| &*volume.name).collect();
         assert_eq!(names, ["root", "var", "both", "thin"]);
         assert_eq!(found[0].group, "vg-a");
-        assert_eq!(found[0].place, Place::OnePiece { start: 1 << 20, size: 23 << 20 });
-        for (volume, reason) in
-            found[1..].iter().zip(["in 2 pieces", "on another physical volume", "of the kind thin"])
-        {
-            assert!(matches!(&volume.place, Place::Scattered(why) if why.contains(reason)), "{volume:?}");
+        assert_eq!(found[0].place, Place::Pieces(vec![(1 << 20, 23 << 20)]));
+        assert_eq!(found[1].place, Place::Pieces(vec![(26 << 20, 8 << 20), (24 << 20, 1 << 20)]));
+        for (volume, reason) in found[2..].iter().zip(["on another physical volume", "of the kind thin"]) {
+            assert!(matches!(&volume.place, Place::Elsewhere(why) if why.contains(reason)), "{volume:?}");
         }
     }
 
@@ -298,8 +292,8 @@ pub(super) mod tests {
         let huge = TEXT.replace("extent_size = 2048", "extent_size = 18446744073709551615");
         assert_eq!(found(&physical_volume(64, huge.as_bytes(), 512)), None);
         let far = TEXT.replace("\"pv0\", 20 ]", "\"pv0\", 18446744073709551615 ]");
-        let root = &found(&physical_volume(64, far.as_bytes(), 512)).unwrap()[0];
-        assert!(matches!(root.place, Place::Scattered(_)), "{root:?}");
+        let found_far = found(&physical_volume(64, far.as_bytes(), 512)).unwrap();
+        assert!(found_far.iter().all(|volume| volume.name != "root"));
         let disk = physical_volume(64, TEXT.as_bytes(), 512);
         disk.write_all_at(&u64::MAX.to_le_bytes(), 4096 + 40).unwrap();
         assert_eq!(found(&disk), None);

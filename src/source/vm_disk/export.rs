@@ -1,57 +1,45 @@
-//! A virtual disk as a plain file, made by `qemu-storage-daemon` through FUSE.
+//! A virtual disk as a plain file or block device, made by QEMU's tools.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{During, Error, Result};
-use crate::source::vm_disk::node;
-use crate::sys::command::{self, Command};
+use crate::source::vm_disk::{fuse, nbd};
 use crate::sys::daemon::Daemon;
 use crate::sys::mount::Mount;
 
-const PROGRAM: &str = "qemu-storage-daemon";
-
 /// How long opening a disk may take; on a slow network file system it takes seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The export. On drop it is unmounted and the program ended; the kernel ends it if we die.
 #[derive(Debug)]
 pub(super) struct Export {
     // The order of these fields is the order of the teardown.
-    _mount: Mount,
+    _mount: Option<Mount>,
     _daemon: Daemon,
     path: PathBuf,
 }
 
 impl Export {
-    /// Exports the disk of this node, for which the program inherits `files`, as a file in the directory
-    /// `place`.
+    /// Exports the disk of this node, for which the program inherits `files`; in the directory `place` if
+    /// it needs one.
+    ///
+    /// # Errors
+    /// When the tools or the drivers for both ways are missing, or the disk cannot be opened.
     pub(super) fn start(node: &str, files: Vec<OwnedFd>, place: &Path) -> Result<Self> {
-        if !command::exists(PROGRAM) {
-            return Err(Error::action("run qemu-storage-daemon", "there is no such program in PATH").hint(
-                "install it: it is in the package qemu-system-common of Debian 12, qemu-utils of Debian 13",
-            ));
+        let Some(obstacle) = fuse::obstacle() else { return fuse::start(node, files, place) };
+        if nbd::is_there() {
+            log::info!("the disk is read through qemu-nbd, because {}", obstacle.reason);
+            return nbd::start(node, files);
         }
-        if !Path::new("/dev/fuse").exists() {
-            return Err(Error::new("use", "/dev/fuse", "there is no such device")
-                .hint("`modprobe fuse`; in a container ask its host"));
-        }
-        let path = place.join("disk");
-        std::fs::write(&path, "").during("make", &path)?;
-        let before = std::fs::metadata(&path).during("look up", &path)?.dev();
-        let mountpoint = node::json(&path)?;
-        // The node needs a name to be exported by; what it holds has none.
-        let named = node.replacen('{', r#"{"node-name":"disk","#, 1);
-        let export = format!(
-            r#"{{"type":"fuse","id":"disk","node-name":"disk","mountpoint":{mountpoint},"writable":false}}"#
-        );
-        let program = Command::new(PROGRAM).args(["--blockdev", &named, "--export", &export]);
-        let mut daemon = Daemon::start(files.into_iter().fold(program, Command::inherit))?;
-        daemon.wait_until(PATIENCE, || std::fs::metadata(&path).is_ok_and(|now| now.dev() != before))?;
-        Ok(Self { _mount: Mount::adopted(&path), _daemon: daemon, path })
+        Err(Error::said(format!("{}, and nbd is no way either", obstacle.reason)).hint(obstacle.remedy))
+    }
+
+    /// What a program of ours has made at `path`: as a mount, if there is one.
+    pub(super) fn new(mount: Option<Mount>, daemon: Daemon, path: PathBuf) -> Self {
+        Self { _mount: mount, _daemon: daemon, path }
     }
 
     /// The disk's content.

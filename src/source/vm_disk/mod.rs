@@ -6,6 +6,8 @@
 
 mod export;
 mod files;
+mod fuse;
+mod nbd;
 mod node;
 mod qcow2;
 mod qed;
