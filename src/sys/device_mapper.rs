@@ -40,10 +40,8 @@ impl MappedDevice {
         let own = format!("ltsp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let table = table(device, pieces);
         let dmsetup = |words: &[&str]| {
-            // Without a look at udev, which need not run, and does not have to see this device.
-            let done =
-                Command::new("dmsetup").args(["--noudevrules", "--noudevsync"]).args(words).output()?;
-            done.check()
+            // Udev need not run, and does not have to see this device: without it the program makes the node.
+            Command::new("dmsetup").env("DM_DISABLE_UDEV", "1").args(words).output()?.check()
         };
         dmsetup(&["create", &own, "--readonly", "--table", &table])?;
         let path = Path::new("/dev/mapper").join(&own);

@@ -23,8 +23,8 @@ pub(super) struct Export {
 }
 
 impl Export {
-    /// Exports the disk of this node, for which the program inherits `files`; in the directory `place` if
-    /// it needs one.
+    /// Exports the disk of this node, for which the program inherits `files`; it may use the empty
+    /// directory `place`.
     ///
     /// # Errors
     /// When the tools or the drivers for both ways are missing, or the disk cannot be opened.
@@ -32,7 +32,7 @@ impl Export {
         let Some(obstacle) = fuse::obstacle() else { return fuse::start(node, files, place) };
         if nbd::is_there() {
             log::info!("the disk is read through qemu-nbd, because {}", obstacle.reason);
-            return nbd::start(node, files);
+            return nbd::start(node, files, place);
         }
         Err(Error::said(format!("{}, and nbd is no way either", obstacle.reason)).hint(obstacle.remedy))
     }

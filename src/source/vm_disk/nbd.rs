@@ -19,15 +19,18 @@ pub(super) fn is_there() -> bool {
     command::exists(PROGRAM) && driver(0).exists()
 }
 
-/// Exports the disk of this node, for which the program inherits `files`, on a free device.
-pub(super) fn start(node: &str, files: Vec<OwnedFd>) -> Result<Export> {
+/// Exports the disk of this node, for which the program inherits `files`, on a free device. Its
+/// socket is in the directory `place`.
+pub(super) fn start(node: &str, files: Vec<OwnedFd>, place: &Path) -> Result<Export> {
     let Some(number) = (0..DEVICES).find(|number| is_free(*number)) else {
         return Err(Error::action("use a network block device", "each of them is in use"));
     };
     let path = PathBuf::from(format!("/dev/nbd{number}"));
     let disk = format!("json:{node}");
-    // If somebody else takes the device meanwhile, the program fails and says so.
-    let program = Command::new(PROGRAM).args(["--read-only", "--connect"]).arg(&path).arg(&disk);
+    // Only if it is to be verbose it stays in the foreground, and thus ends with us. If somebody else takes
+    // the device meanwhile, it fails and says so.
+    let program = Command::new(PROGRAM).args(["--verbose", "--read-only", "--connect"]).arg(&path);
+    let program = program.arg("--socket").arg(place.join("socket")).arg(&disk);
     let mut daemon = Daemon::start(files.into_iter().fold(program, Command::inherit))?;
     let pid = daemon.id();
     daemon.wait_until(PATIENCE, || is_served(number, pid))?;
