@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{During, Error, Result, shown};
-use crate::source::disk::{self, Disk, Volume};
+use crate::source::disk::{self, Disk};
 use crate::source::fstab::{self, Entry};
 use crate::source::layers::{Layer, Layers};
 use crate::source::list::Element;
@@ -15,8 +15,8 @@ use crate::source::lookup::Found;
 use crate::source::mount_options::MountOptions;
 use crate::source::root_partition;
 use crate::source::vm_disk::BackingFiles;
+use crate::source::volume::Volume;
 use crate::source::workspace::Workspace;
-use crate::sys::confined::Root;
 use crate::sys::mount::Mount;
 
 /// A live system's image may lie in another image (Fedora's in two).
@@ -115,8 +115,8 @@ impl Mounted {
         let what = described(&disk, &volume);
         self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
         let is_root = target.as_os_str().is_empty();
-        self.push(Layer { lower: lower.clone(), target, is_directory: false, what });
-        if is_root { self.follow_fstab(&lower, &volume) } else { Ok(()) }
+        self.push(Layer { lower, target, is_directory: false, what });
+        if is_root { self.follow_fstab(&volume) } else { Ok(()) }
     }
 
     /// Where an element goes (S5).
@@ -173,8 +173,9 @@ impl Mounted {
     }
 
     /// Mounts from the disk that was opened last what its root's own fstab asks for (U3).
-    fn follow_fstab(&mut self, root: &Path, volume: &Volume) -> Result<()> {
-        let root = Root::open(root)?;
+    fn follow_fstab(&mut self, volume: &Volume) -> Result<()> {
+        let Some(root) = self.layers.all().first() else { return Ok(()) };
+        let root = root.open()?;
         if !root_partition::is_root(&root)? {
             return Ok(());
         }
@@ -228,7 +229,7 @@ impl Mounted {
     fn follow_live(&mut self, backing: BackingFiles) -> Result<()> {
         for _ in 0..DEEPEST_LIVE {
             let Some(layer) = self.layers.all().first().cloned() else { return Ok(()) };
-            let Some(image) = live::image_in(&Root::open(&layer.lower)?)? else { return Ok(()) };
+            let Some(image) = live::image_in(&layer.open()?)? else { return Ok(()) };
             log::info!("{} is the medium of a live system", layer.what);
             let element = Element { image: image.clone().into_os_string(), ..Element::default() };
             self.live_medium.get_or_insert(layer.lower.clone());

@@ -63,9 +63,8 @@ pub enum Purpose {
 pub fn read(disk: Region<'_>) -> Result<Option<PartitionTable>> {
     let Some(record) = dos::boot_record(disk)? else { return Ok(None) };
     // A record that announces a GPT is there to protect it from tools that do not know one.
-    if record.announces_gpt()
-        && let Some(partitions) = gpt::read(disk)?
-    {
+    let gpt = if record.announces_gpt() { gpt::read(disk)? } else { None };
+    if let Some(partitions) = gpt {
         return Ok(Some(PartitionTable { scheme: Scheme::Gpt, partitions }));
     }
     let partitions = dos::read(disk, &record)?;

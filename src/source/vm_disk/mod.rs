@@ -140,10 +140,15 @@ impl VmDisk {
             let size = Some(region.size.saturating_sub(512));
             return Ok(Self { name: path.to_owned(), file, _export: None, start: 0, size });
         }
+        if matches!(format, Format::Vmdk | Format::VmdkDescriptor) {
+            files::warn_of_vmware(path);
+        }
         let files = Files::around(path, backing)?;
-        if format == Format::VmdkDescriptor
-            && let Some(extent) = vmdk::only_flat_extent(&file, path, &files)?
-        {
+        let flat = match format {
+            Format::VmdkDescriptor => vmdk::only_flat_extent(&file, path, &files)?,
+            _ => None,
+        };
+        if let Some(extent) = flat {
             return Ok(Self {
                 name: path.to_owned(),
                 file: extent.file,
