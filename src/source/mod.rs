@@ -28,6 +28,7 @@ pub mod mounted;
 mod disk;
 mod fstab;
 mod live;
+mod missing;
 mod mount_options;
 pub mod root_partition;
 mod volume;
