@@ -182,8 +182,12 @@ impl Disk {
 /// discs have too (S28).
 fn found_by_content(region: Region<'_>, path: &Path) -> Result<Vec<Volume>> {
     let content = probe(region)?;
-    if matches!(content, Content::FileSystem(_)) {
-        return Ok(vec![Volume::whole(region, content)]);
+    if let Content::FileSystem(_) = content {
+        let whole = Volume::whole(region, content);
+        return match whole.unusable() {
+            Some(reason) => Err(Error::new("use", path, reason)),
+            None => Ok(vec![whole]),
+        };
     }
     if let Some(table) = partition_table::read(region)? {
         return volumes(region, table.partitions);

@@ -151,7 +151,8 @@ impl Volume {
             Content::FileSystem(_) => return None,
             Content::Swap => "it is swap space".to_owned(),
             Content::Encrypted(how) => format!(
-                "it is encrypted ({how}); clients could not keep the key secret anyway: use an unencrypted disk"
+                "it is encrypted ({how}); open and mount it yourself, and give its directory, if everybody may \
+                 read what is in it"
             ),
             Content::PhysicalVolume => {
                 "it is a physical volume of LVM, not a file system; its logical volumes are what can be chosen"
