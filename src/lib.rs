@@ -31,6 +31,8 @@ pub mod excludes;
 pub mod space;
 
 pub mod engine;
+pub mod squashfs;
+
 pub mod publish;
 
 pub mod kernel;

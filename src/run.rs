@@ -1,10 +1,11 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
-use crate::engine;
+use crate::engine::{self, Program};
 use crate::error::{Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
@@ -38,9 +39,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     let locator = Locator::new(&settings.base, reverting)?;
     guard::check(settings)?;
     let sources = locator.sources(&settings.operands)?;
-    if !reverting && settings.steps.image {
-        engine::check(&settings.compression)?;
-    }
+    let words = engine::of_compression(&settings.compression);
+    // Where nothing is written it does not matter what could not be.
+    let builds = !reverting && settings.steps.image;
+    let program = if builds { engine::choose(settings.engine, &words)? } else { Program::BuiltIn };
     signals::catch()?;
     let outside = namespace::private_mounts()?;
 
@@ -48,7 +50,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder, outside };
+    let run = Run { settings, folder: &folder, words, program, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -59,6 +61,9 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    /// What is asked of the writer, in mksquashfs's words.
+    words: Vec<OsString>,
+    program: Program,
     outside: Outside,
 }
 
@@ -119,15 +124,21 @@ impl Run<'_> {
 
         let new = image.begin()?;
         log::debug!("Making an image of {}", shown(&source.chroot));
-        engine::write(&engine::Job {
+        let job = engine::Job {
             source: root,
             destination: &image.temporary,
             exclude_file,
             excludes: &more,
-            compression: &self.settings.compression,
+            words: &self.words,
+            prefix: None,
+            program: self.program,
             estimate: &estimate,
             environment: &self.settings.child_environment,
-        })?;
+        };
+        engine::write(&job)?;
+        if self.settings.verify {
+            engine::verify(&job)?;
+        }
         let bytes = new.publish(self.settings.backup)?;
         log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
