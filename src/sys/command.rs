@@ -167,6 +167,22 @@ impl Command {
         self
     }
 
+    /// Lets it have an open file of ours, under the same number.
+    #[must_use]
+    pub fn inherit(mut self, file: std::os::fd::OwnedFd) -> Self {
+        // SAFETY: between fork and exec only fcntl is called. The closure owns the file, which is thus
+        // open for as long as the program can be started.
+        unsafe {
+            self.inner.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?));
+        }
+        self
+    }
+
+    /// For [`crate::sys::daemon`], which waits for it in its own way.
+    pub(super) fn into_inner(self) -> std::process::Command {
+        self.inner
+    }
+
     /// The command line as one would type it, for messages.
     pub fn line(&self) -> String {
         let program = self.name.as_deref().unwrap_or(self.inner.get_program());
