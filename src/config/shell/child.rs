@@ -4,45 +4,21 @@
 //! output, both files in memory; it moves them to descriptors 8 and 7 before the file runs. What the file
 //! prints therefore goes to standard error and cannot be mistaken for an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
+use super::exchange::{Answer, DUMP, SHELL, assignment, memory};
 use super::expand::belongs_to_the_shell;
-use crate::config::variables::{Origin, Variables, is_name, starts_name};
+use crate::config::variables::{Origin, Variables, starts_name};
 use crate::error::{During, Error, Result, shown};
 
-const SHELL: &str = "/bin/sh";
-
 /// Runs before the file. "Exit on error" is on in the original, too (S1 step 3).
-const BEFORE: &str = "exec 8<&0 7>&1 </dev/null >&2\nset -e\n. /proc/self/fd/8\n";
-
-/// Hands over what is exported, then every variable, each part closed by an empty record.
-///
-/// Lines of a value with line breaks may look like further names: asking for a value tells them apart.
-const AFTER: &str = r#"unalias -a
-{ set +euvx; } 2>/dev/null
-unset -f printf read
-/usr/bin/env -0 >&7
-printf '\0' >&7
-set | while IFS= read -r _ltsp_line; do
-    _ltsp_name=${_ltsp_line%%=*}
-    case $_ltsp_name in
-        "$_ltsp_line" | '' | [0-9]* | *[!A-Za-z0-9_]* | _ltsp_*) continue ;;
-    esac
-    eval "_ltsp_line=\${$_ltsp_name+set}"
-    [ "$_ltsp_line" = set ] || continue
-    eval "printf '%s=%s\\0' $_ltsp_name \"\$$_ltsp_name\"" >&7
-done
-printf '\0' >&7
-"#;
+/// Aliases would go into what the shell has not read yet.
+const BEFORE: &str = "exec 8<&0 7>&1 </dev/null >&2\nset -e\n. /proc/self/fd/8\nunalias -a\n";
 
 /// Lets a shell look for syntax errors, which runs nothing.
 ///
@@ -71,7 +47,7 @@ pub(super) fn evaluate(
     let mut answer = memory(b"")?;
     let mut script = private_assignments(variables);
     script.extend_from_slice(BEFORE.as_bytes());
-    script.extend_from_slice(AFTER.as_bytes());
+    script.extend_from_slice(DUMP.as_bytes());
     let mut command = Command::new(SHELL);
     command.arg("-c").arg(OsStr::from_bytes(&script)).arg(called_as);
     let (added, removed) = variables.child_environment(std::env::vars_os());
@@ -86,36 +62,18 @@ pub(super) fn evaluate(
     answer.rewind().during("read the answer of", SHELL)?;
     answer.read_to_end(&mut records).during("read the answer of", SHELL)?;
     match Answer::parse(&records) {
-        Some(answer) => Ok(answer.merged_into(variables, path)),
+        Some(answer) => Ok(answer.merged_into(variables, &[], &Origin::File(path.to_owned(), None))),
         None => Err(ended_early(path, status)),
     }
-}
-
-/// An anonymous file with this content, positioned at its start.
-fn memory(content: &[u8]) -> Result<File> {
-    let file =
-        memfd_create("ltsp-configuration", MemfdFlags::CLOEXEC).during("create a file in", "memory")?;
-    let mut file = File::from(file);
-    file.write_all(content).and_then(|()| file.rewind()).during("write to", "memory")?;
-    Ok(file)
 }
 
 /// The variables that the environment cannot carry, because they are not exported.
 fn private_assignments(variables: &Variables) -> Vec<u8> {
     let mut script = Vec::new();
     for (name, value, exported) in variables.iter() {
-        if exported || belongs_to_the_shell(name) {
-            continue;
+        if !exported && !belongs_to_the_shell(name, &[]) {
+            assignment(&mut script, name, value);
         }
-        script.extend_from_slice(name.as_bytes());
-        script.extend_from_slice(b"='");
-        for &byte in value.as_bytes() {
-            match byte {
-                b'\'' => script.extend_from_slice(br"'\''"),
-                byte => script.push(byte),
-            }
-        }
-        script.extend_from_slice(b"'\n");
     }
     script
 }
@@ -202,66 +160,6 @@ fn ended_early(path: &Path, status: ExitStatus) -> Error {
             .with_status(u8::try_from(128 + signal).unwrap_or(1)),
         (None, None) => fail("the shell that evaluated it ended abnormally".into()),
     }
-}
-
-/// What the child knew at its end.
-struct Answer {
-    exported: BTreeSet<String>,
-    values: BTreeMap<String, OsString>,
-}
-
-impl Answer {
-    /// Nothing if it is not complete.
-    fn parse(records: &[u8]) -> Option<Self> {
-        let mut records = records.split(|&byte| byte == 0);
-        let mut exported = BTreeSet::new();
-        let mut values = BTreeMap::new();
-        for record in records.by_ref().take_while(|record| !record.is_empty()) {
-            exported.extend(named(record).map(|(name, _)| name));
-        }
-        let mut complete = false;
-        for record in records.by_ref() {
-            if record.is_empty() {
-                complete = true;
-                break;
-            }
-            values.extend(named(record));
-        }
-        // After the empty record nothing follows but the end.
-        (complete && records.next() == Some(b"") && records.next().is_none())
-            .then_some(Self { exported, values })
-    }
-
-    fn merged_into(self, before: &Variables, path: &Path) -> Variables {
-        let mut after = before.clone();
-        let gone: Vec<&str> = before
-            .iter()
-            .map(|(name, ..)| name)
-            .filter(|name| !self.values.contains_key(*name) && !belongs_to_the_shell(name))
-            .collect();
-        gone.into_iter().for_each(|name| after.unset(name));
-        let ours = self.values.into_iter().filter(|(name, _)| !belongs_to_the_shell(name));
-        for (name, value) in ours {
-            let exported = self.exported.contains(&name);
-            if before.is_exported(&name) && !exported {
-                after.unset(&name);
-            }
-            if after.get(&name) != Some(&value) {
-                after.assign(&name, value, Origin::File(path.to_owned(), None));
-            }
-            if exported {
-                after.export(&name, Origin::File(path.to_owned(), None));
-            }
-        }
-        after
-    }
-}
-
-/// A record `NAME=VALUE`, if its name is one.
-fn named(record: &[u8]) -> Option<(String, OsString)> {
-    let equals = record.iter().position(|&byte| byte == b'=')?;
-    let name = std::str::from_utf8(&record[..equals]).ok().filter(|name| is_name(name))?;
-    Some((name.to_owned(), OsString::from_vec(record[equals + 1..].to_vec())))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ type Outcome = BTreeMap<String, (Vec<u8>, bool)>;
 fn natively(text: &[u8]) -> Result<Outcome, Stop> {
     let environment = ENVIRONMENT.iter().map(|(name, value)| (name.into(), value.into()));
     let mut variables = Variables::from_environment(environment);
-    expand::carry_out(&parse::parse(text)?, Path::new("x"), &mut variables)?;
+    expand::carry_out(&parse::parse(text)?, Path::new("x"), &[], &mut variables)?;
     let compared = variables.iter().filter(|(name, ..)| NAMES.contains(name));
     Ok(compared.map(|(name, value, exported)| (name.into(), (value.as_bytes().into(), exported))).collect())
 }

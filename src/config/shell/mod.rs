@@ -5,16 +5,16 @@
 //! leave theirs for the next file.
 
 mod child;
+mod exchange;
 mod expand;
 mod parse;
+pub mod trust;
 
 #[cfg(test)]
 mod differential;
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
@@ -47,13 +47,14 @@ impl<'a> Reader<'a> {
         }
         let mut after = variables.clone();
         let mut warnings = dos_line_ends(path, &text);
-        let read = parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &mut after));
+        let read =
+            parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &[], &mut after));
         match read {
             Ok(()) => {}
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
                 child::check_syntax(path, &text)?;
-                self.check_trust(path, line, &what)?;
+                trust::check(path, line, &what, self.owner)?;
                 let function = function(path, &text).filter(|_| !self.function_told);
                 self.function_told |= function.is_some();
                 warnings.extend(function);
@@ -62,42 +63,6 @@ impl<'a> Reader<'a> {
         }
         *variables = after;
         Ok(warnings)
-    }
-
-    /// A shell must not run what somebody other than root could have written.
-    fn check_trust(&self, path: &Path, line: usize, what: &str) -> Result<()> {
-        let Some(reason) = self.distrust(path)? else { return Ok(()) };
-        let said = format!(
-            "{}:{line}: {what} needs a shell, but root must not run this file as a script: {reason}",
-            shown(path)
-        );
-        Err(Error::said(said)
-            .hint("make the file and its folder root's own (chown root, chmod go-w), or use plain NAME=\"VALUE\" lines"))
-    }
-
-    /// Looks at the file, at its folder, and if it is a link also at those behind it.
-    fn distrust(&self, path: &Path) -> Result<Option<String>> {
-        let real = path.canonicalize().during("resolve the configuration file", path)?;
-        let folder = |path: &Path| path.parent().map(Path::to_owned);
-        let places: [Option<PathBuf>; 3] = [folder(path), folder(&real), Some(real)];
-        for place in places.into_iter().flatten() {
-            let place = if place.as_os_str().is_empty() { PathBuf::from(".") } else { place };
-            let metadata = place.metadata().during("examine", &place)?;
-            if let Some(reason) = self.foreign(&metadata) {
-                return Ok(Some(format!("{} {reason}", shown(&place))));
-            }
-        }
-        Ok(None)
-    }
-
-    fn foreign(&self, metadata: &Metadata) -> Option<String> {
-        if metadata.uid() != self.owner {
-            Some(format!("belongs to user {}", metadata.uid()))
-        } else if metadata.mode() & 0o022 != 0 {
-            Some(format!("may be written by others (mode {:04o})", metadata.mode() & 0o7777))
-        } else {
-            None
-        }
     }
 }
 
