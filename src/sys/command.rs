@@ -15,7 +15,7 @@ use crate::error::{Error, Result, shown};
 use crate::sys::signals;
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of a child's output is kept, in bytes from the end.
 const KEPT: usize = 64 * 1024;
@@ -166,6 +166,11 @@ impl Command {
         self.finish(Stdio::inherit(), Stdio::piped())
     }
 
+    /// What to start, for other ways of running it.
+    pub(super) fn into_inner(self) -> std::process::Command {
+        self.inner
+    }
+
     fn finish(mut self, stdout: Stdio, stderr: Stdio) -> Result<Finished> {
         signals::check()?;
         let line = self.line();
@@ -275,7 +280,7 @@ fn wait(child: &mut Child) -> Result<ExitStatus> {
     }
 }
 
-fn timespec(time: Duration) -> Timespec {
+pub(super) fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(time.subsec_nanos()),

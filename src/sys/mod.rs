@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod confined;
+pub mod coprocess;
 pub mod detach;
 pub mod fnmatch;
 pub mod lock;

@@ -8,6 +8,7 @@ mod child;
 mod exchange;
 mod expand;
 mod parse;
+pub mod session;
 pub mod trust;
 
 #[cfg(test)]

@@ -1,0 +1,240 @@
+//! A shell that stays, for the admin's own code: it remembers its functions from one piece of code to
+//! the next, as the single shell does that the original is (F26, F35, F39).
+//!
+//! Variables are not remembered there but here: they are handed over before each piece of code where they
+//! have changed, and taken back after it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use super::exchange::{Answer, DUMP, SHELL, assignment, memory};
+use super::expand::belongs_to_the_shell;
+use crate::config::variables::{Origin, Variables};
+use crate::error::{During, Error, Result};
+use crate::sys::command::Command;
+use crate::sys::coprocess::{Coprocess, Output, Received};
+
+/// What the shell does: for each line that it gets, the code in a file, in a function so that a `break` in
+/// it ends nothing of ours; then its status, and all variables. The two files stay the same, their content
+/// does not.
+const LOOP: &str = r#"exec 8<&0 7>&0 </dev/null
+_ltsp_variables=$1 _ltsp_code=$2
+shift 2
+_ltsp_run() {
+    . "$_ltsp_code"
+}
+while IFS= read -r _ltsp_line <&8; do
+    . "$_ltsp_variables"
+    _ltsp_status=0
+    _ltsp_run || _ltsp_status=$?
+    printf '%s\0' "$_ltsp_status" >&7
+    DUMP
+done
+"#;
+
+/// The shell; it is started when the first code has to be run.
+#[derive(Debug)]
+pub struct Session {
+    called_as: OsString,
+    output: Output,
+    own: &'static [&'static str],
+    running: Option<Running>,
+}
+
+/// A piece of code.
+#[derive(Debug, Clone, Copy)]
+pub struct Code<'a> {
+    /// Its text.
+    pub text: &'a [u8],
+    /// What messages call it, as the subject of a sentence.
+    pub name: &'a str,
+    /// What it is to have come from what it assigns.
+    pub origin: &'a Origin,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Coprocess,
+    variables: File,
+    code: File,
+    /// What it knows.
+    known: Variables,
+}
+
+impl Session {
+    /// For a program that was called by this name, which the shell gets as `$0`. What code prints goes to
+    /// `output`. `own` are variables that mean something here, whatever the shell uses them for.
+    pub fn new(called_as: &OsStr, output: Output, own: &'static [&'static str]) -> Self {
+        Self { called_as: called_as.to_owned(), output, own, running: None }
+    }
+
+    /// Runs code with these variables, which are then as it left them; its status, which is that of its
+    /// last command. Its syntax has to be checked before.
+    ///
+    /// # Errors
+    /// When the code ends the shell: the error has its exit status (F12). When a signal comes.
+    pub fn run(&mut self, code: Code<'_>, variables: &mut Variables) -> Result<u8> {
+        if self.running.is_none() {
+            self.running = Some(Running::start(&self.called_as, self.output)?);
+        }
+        let Some(running) = &mut self.running else { return Ok(0) };
+        fill(&mut running.variables, &difference(&running.known, variables, self.own))?;
+        fill(&mut running.code, code.text)?;
+        let received = running.process.ask(b"\n", |answer| parse(answer).is_some())?;
+        let answer = match &received {
+            Received::Answer(answer) => parse(answer),
+            Received::Ended(_) => None,
+        };
+        let Some((status, answer)) = answer else {
+            self.running = None;
+            let Received::Ended(status) = received else { return Ok(0) };
+            return Err(ended(code.name, status));
+        };
+        *variables = answer.merged_into(variables, self.own, code.origin);
+        running.known = variables.clone();
+        Ok(status)
+    }
+}
+
+impl Running {
+    fn start(called_as: &OsStr, output: Output) -> Result<Self> {
+        let (variables, code) = (memory(b"")?, memory(b"")?);
+        let path = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let script = LOOP.replace("DUMP\n", DUMP);
+        let command = Command::new(SHELL).arg("-c").arg(script).arg(called_as);
+        let command = command.arg(path(&variables)).arg(path(&code));
+        let process = Coprocess::start(command, output)?;
+        Ok(Self { process, variables, code, known: Variables::from_environment(std::env::vars_os()) })
+    }
+}
+
+fn fill(file: &mut File, content: &[u8]) -> Result<()> {
+    let filled = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(content));
+    filled.during("write to", "memory")
+}
+
+/// What makes the variables that a shell knows the ones that it should know.
+fn difference(known: &Variables, wanted: &Variables, own: &[&str]) -> Vec<u8> {
+    let mut script = Vec::new();
+    for (name, ..) in known.iter() {
+        let kept = wanted.get(name).is_some() && (wanted.is_exported(name) || !known.is_exported(name));
+        if !kept && !belongs_to_the_shell(name, own) {
+            script.extend_from_slice(format!("unset {name}\n").as_bytes());
+        }
+    }
+    for (name, value, exported) in wanted.iter() {
+        if belongs_to_the_shell(name, own) {
+            continue;
+        }
+        let same_export = known.is_exported(name) == exported;
+        if known.get(name) != Some(value) || !same_export {
+            assignment(&mut script, name, value);
+        }
+        if exported && !same_export {
+            script.extend_from_slice(format!("export {name}\n").as_bytes());
+        }
+    }
+    script
+}
+
+/// The status and the variables, if the answer is complete.
+fn parse(answer: &[u8]) -> Option<(u8, Answer)> {
+    let end = answer.iter().position(|&byte| byte == 0)?;
+    let status = std::str::from_utf8(&answer[..end]).ok()?.parse().ok()?;
+    Some((status, Answer::parse(&answer[end + 1..])?))
+}
+
+fn ended(name: &str, status: ExitStatus) -> Error {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => {
+            // Its own message, if it is not its wish, is above.
+            Error::said(format!("{name} ended the program with exit status {code}"))
+                .with_status(u8::try_from(code).unwrap_or(1))
+        }
+        (None, signal) => {
+            let signal = signal.unwrap_or(0);
+            Error::said(format!("the shell that ran {name} was ended by signal {signal}"))
+                .with_status(u8::try_from(128 + signal).unwrap_or(1))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        session: Session,
+        variables: Variables,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                session: Session::new("ltsp".as_ref(), Output::Ours, &["HOSTNAME"]),
+                variables: Variables::from_environment(std::env::vars_os()),
+            }
+        }
+
+        fn run(&mut self, text: &str) -> Result<u8> {
+            let code = Code { text: text.as_bytes(), name: "the test", origin: &Origin::Default };
+            self.session.run(code, &mut self.variables)
+        }
+
+        fn value(&self, name: &str) -> Option<&str> {
+            self.variables.get(name).map(|value| value.to_str().unwrap())
+        }
+    }
+
+    // F26, F35
+    #[test]
+    fn functions_and_variables_live_from_one_piece_of_code_to_the_next() {
+        let mut world = World::new();
+        world.variables.assign("A", "it's", Origin::Environment);
+        world.variables.assign("HOSTNAME", "pc", Origin::Environment);
+        assert_eq!(world.run("f() { B=\"$A/$1/$HOSTNAME\"; return 3; }\nexport A\n").unwrap(), 0);
+        world.variables.assign("HOSTNAME", "other\n", Origin::Environment);
+        world.variables.unset("GONE");
+        assert_eq!(world.run("f \"$0\"").unwrap(), 3);
+        assert_eq!(world.value("B"), Some("it's/ltsp/other\n"));
+        assert!(world.variables.is_exported("A") && !world.variables.is_exported("B"));
+        assert_eq!(world.variables.origin("B"), Some(&Origin::Default));
+        assert_eq!(world.run("HOSTNAME=x; unset B; false").unwrap(), 1);
+        assert_eq!((world.value("HOSTNAME"), world.value("B")), (Some("x"), None));
+    }
+
+    // F12
+    #[test]
+    fn code_may_end_the_program_with_its_own_status() {
+        for (text, status) in [("exit 7", 7), ("exit 0", 0), ("kill -9 $$", 137), ("eval '('", 2)] {
+            let mut world = World::new();
+            world.run("A=1").unwrap();
+            let error = world.run(text).unwrap_err();
+            assert_eq!(error.status(), status, "{text}: {error}");
+            assert!(error.to_string().contains("the test"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_code_does_to_its_shell_does_not_disturb_us() {
+        for text in [
+            "A=1; break",
+            "A=1; return 0; A=2",
+            "A=1; set -eux; false; true",
+            "A=1; IFS=1; read() { :; }; printf() { :; }; alias while=false",
+            "A=1; exec >/dev/null 2>&1; cd /",
+            "A=1; sleep 0.1 &",
+            "read A; A=1",
+        ] {
+            let mut world = World::new();
+            assert_eq!(world.run(text).unwrap(), 0, "{text}");
+            assert_eq!(world.run("B=2").unwrap(), 0, "{text}");
+            assert_eq!((world.value("A"), world.value("B")), (Some("1"), Some("2")), "{text}");
+        }
+    }
+}
