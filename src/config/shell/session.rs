@@ -8,7 +8,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -19,20 +18,16 @@ use crate::error::{During, Error, Result};
 use crate::sys::command::Command;
 use crate::sys::coprocess::{Coprocess, Output, Received};
 
-/// What the shell does: for each line that it gets, the code in a file, in a function so that a `break` in
-/// it ends nothing of ours; then its status, and all variables. The two files stay the same, their content
-/// does not.
+/// What the shell does: for each line that it gets, the code in a file; then its status, and all
+/// variables. The file stays the same, its content does not.
 const LOOP: &str = r#"exec 8<&0 7>&0 </dev/null
-_ltsp_variables=$1 _ltsp_code=$2
-shift 2
-_ltsp_run() {
-    . "$_ltsp_code"
-}
-while IFS= read -r _ltsp_line <&8; do
-    . "$_ltsp_variables"
+_ltsp_file=$1
+shift
+while IFS= command read -r _ltsp_line <&8; do
+    . "$_ltsp_file"
     _ltsp_status=0
-    _ltsp_run || _ltsp_status=$?
-    printf '%s\0' "$_ltsp_status" >&7
+    _ltsp_code || _ltsp_status=$?
+    command printf '%s\0' "$_ltsp_status" >&7
     DUMP
 done
 "#;
@@ -60,8 +55,7 @@ pub struct Code<'a> {
 #[derive(Debug)]
 struct Running {
     process: Coprocess,
-    variables: File,
-    code: File,
+    file: File,
     /// What it knows.
     known: Variables,
 }
@@ -83,8 +77,12 @@ impl Session {
             self.running = Some(Running::start(&self.called_as, self.output)?);
         }
         let Some(running) = &mut self.running else { return Ok(0) };
-        fill(&mut running.variables, &difference(&running.known, variables, self.own))?;
-        fill(&mut running.code, code.text)?;
+        let mut file = difference(&running.known, variables, self.own);
+        // In a function, a `break` ends nothing of ours, and a `set -e` has no effect, as in the original.
+        file.extend_from_slice(b"_ltsp_code() { :; ");
+        file.extend_from_slice(code.text);
+        file.extend_from_slice(b"\n\n}\n");
+        fill(&mut running.file, &file)?;
         let received = running.process.ask(b"\n", |answer| parse(answer).is_some())?;
         let answer = match &received {
             Received::Answer(answer) => parse(answer),
@@ -103,13 +101,12 @@ impl Session {
 
 impl Running {
     fn start(called_as: &OsStr, output: Output) -> Result<Self> {
-        let (variables, code) = (memory(b"")?, memory(b"")?);
-        let path = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let file = memory(b"")?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         let script = LOOP.replace("DUMP\n", DUMP);
-        let command = Command::new(SHELL).arg("-c").arg(script).arg(called_as);
-        let command = command.arg(path(&variables)).arg(path(&code));
+        let command = Command::new(SHELL).arg("-c").arg(script).arg(called_as).arg(path);
         let process = Coprocess::start(command, output)?;
-        Ok(Self { process, variables, code, known: Variables::from_environment(std::env::vars_os()) })
+        Ok(Self { process, file, known: Variables::from_environment(std::env::vars_os()) })
     }
 }
 
@@ -232,7 +229,7 @@ mod tests {
             "read A; A=1",
         ] {
             let mut world = World::new();
-            assert_eq!(world.run(text).unwrap(), 0, "{text}");
+            assert_eq!(world.run(text).unwrap_or_else(|error| panic!("{text}: {error}")), 0, "{text}");
             assert_eq!(world.run("B=2").unwrap(), 0, "{text}");
             assert_eq!((world.value("A"), world.value("B")), (Some("1"), Some("2")), "{text}");
         }
