@@ -8,4 +8,5 @@ pub mod variables;
 
 mod drop_in;
 mod retired;
+pub mod sections;
 pub mod shell;

@@ -24,7 +24,7 @@ const BEFORE: &str = "exec 8<&0 7>&1 </dev/null >&2\nset -e\n. /proc/self/fd/8\n
 ///
 /// # Errors
 /// The first syntax error, with its line; or when there is no shell.
-pub(super) fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
+pub(in crate::config) fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
     match syntax_error(text)? {
         None => Ok(()),
         Some((Some(line), what)) => Err(super::syntax_error(path, line, &what)),

@@ -19,7 +19,8 @@ use std::path::Path;
 
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
-use parse::Stop;
+
+pub(super) use parse::{Parsed, Stop};
 
 /// How files are read in one start of a program.
 #[derive(Debug, Clone)]
@@ -67,13 +68,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn syntax_error(path: &Path, line: usize, what: &str) -> Error {
+/// Plain commands: a part of a file that was read natively.
+#[derive(Debug)]
+pub(super) struct Plain(Vec<parse::Command>);
+
+impl Plain {
+    /// Reads the part of a file that begins with this line.
+    pub(super) fn read(text: &[u8], line: usize) -> Parsed<Self> {
+        parse::parse_from(text, line).map(Self)
+    }
+
+    /// Carries it out; `own` are variables that mean something here, whatever shells use them for.
+    pub(super) fn carry_out(&self, path: &Path, own: &[&str], variables: &mut Variables) -> Parsed<()> {
+        expand::carry_out(&self.0, path, own, variables)
+    }
+}
+
+pub(super) use child::check_syntax;
+
+pub(super) fn syntax_error(path: &Path, line: usize, what: &str) -> Error {
     Error::said(format!("{}:{line}: syntax error: {what}", shown(path)))
         .hint("configuration files are shell syntax: NAME=\"VALUE\" lines and # comments")
 }
 
 /// A carriage return is part of the value for any shell, and invisible in the editor that made it.
-fn dos_line_ends(path: &Path, text: &[u8]) -> Vec<String> {
+pub(super) fn dos_line_ends(path: &Path, text: &[u8]) -> Vec<String> {
     let line = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r"));
     let warning = |line: usize| {
         format!(

@@ -9,14 +9,14 @@ use crate::config::variables::{continues_name, starts_name};
 
 /// Why a file cannot be read natively.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::config) enum Stop {
     /// No shell would understand it either: the line, and what is wrong there.
     Syntax(usize, String),
     /// A shell has to say what it means: the line, and what stands there.
     Shell(usize, String),
 }
 
-pub(super) type Parsed<T> = std::result::Result<T, Stop>;
+pub(in crate::config) type Parsed<T> = std::result::Result<T, Stop>;
 
 /// One command, and the line it begins on.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +83,15 @@ pub(super) enum ModifierKind {
 /// # Errors
 /// The first reason why this is not for us, even if there is more of the file.
 pub(super) fn parse(text: &[u8]) -> Parsed<Vec<Command>> {
-    let mut parser = Parser { text, at: 0, line: 1 };
+    parse_from(text, 1)
+}
+
+/// Parses the part of a file that begins with this line.
+///
+/// # Errors
+/// As for [`parse`].
+pub(super) fn parse_from(text: &[u8], line: usize) -> Parsed<Vec<Command>> {
+    let mut parser = Parser { text, at: 0, line };
     let mut commands = Vec::new();
     loop {
         parser.skip_blanks();

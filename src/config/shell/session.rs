@@ -77,11 +77,12 @@ impl Session {
             self.running = Some(Running::start(&self.called_as, self.output)?);
         }
         let Some(running) = &mut self.running else { return Ok(0) };
-        let mut file = difference(&running.known, variables, self.own);
         // In a function, a `break` ends nothing of ours, and a `set -e` has no effect, as in the original.
-        file.extend_from_slice(b"_ltsp_code() { :; ");
+        // It comes first so that the shell counts the lines of the code as they are.
+        let mut file = b"_ltsp_code() { :; ".to_vec();
         file.extend_from_slice(code.text);
         file.extend_from_slice(b"\n\n}\n");
+        file.extend(difference(&running.known, variables, self.own));
         fill(&mut running.file, &file)?;
         let received = running.process.ask(b"\n", |answer| parse(answer).is_some())?;
         let answer = match &received {

@@ -11,7 +11,7 @@ use crate::error::{During, Error, Result, shown};
 ///
 /// # Errors
 /// When it is not to be trusted, or cannot be looked at.
-pub(super) fn check(path: &Path, line: usize, what: &str, owner: u32) -> Result<()> {
+pub fn check(path: &Path, line: usize, what: &str, owner: u32) -> Result<()> {
     let Some(reason) = distrust(path, owner)? else { return Ok(()) };
     let said = format!(
         "{}:{line}: {what} needs a shell, but root must not run this file as a script: {reason}",
