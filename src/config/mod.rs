@@ -7,6 +7,7 @@ pub mod switch;
 pub mod variables;
 
 mod drop_in;
+pub mod network;
 mod retired;
 pub mod sections;
 pub mod shell;
