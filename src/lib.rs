@@ -31,6 +31,8 @@ pub mod excludes;
 pub mod space;
 
 pub mod engine;
+pub mod squashfs;
+
 pub mod publish;
 
 pub mod kernel;
@@ -41,3 +43,6 @@ pub mod sys;
 pub mod report;
 
 pub mod error;
+
+#[cfg(test)]
+mod installed_files;

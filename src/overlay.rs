@@ -63,7 +63,7 @@ impl View {
                 );
                 continue;
             }
-            log::info!("taking in {} ({})", shown(&path), shown(&fstype));
+            log::debug!("taking in {} ({})", shown(&path), shown(&fstype));
             view.submounts.push_front(over(&path, &place, number, &target)?);
         }
         view.hide(&chroot, &place)?;

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
@@ -15,19 +16,26 @@ const SYSLOG: &str = "/dev/log";
 
 struct Report {
     tool: String,
+    terminal: bool,
     syslog: Option<Mutex<Logger<LoggerBackend, Formatter3164>>>,
 }
 
 /// Sends `log`'s messages where they belong, from now on; `tool` is the name that the program was
 /// called by. A second call changes nothing.
 ///
-/// `info` is for results: one line each on standard output, also when that is not a terminal.
-/// `warn` and `error` go to standard error, after the tool's name.
+/// `info` is for results that others may read: one line each on standard output. `debug` is for progress,
+/// and is shown only if standard output is a terminal: elsewhere a success is quiet. `warn` and `error`
+/// go to standard error, after the tool's name.
 pub fn init(tool: &str) {
-    let report = Report { tool: tool.to_owned(), syslog: syslog(tool) };
+    let report = Report { tool: tool.to_owned(), terminal: on_terminal(), syslog: syslog(tool) };
     if log::set_boxed_logger(Box::new(report)).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Debug);
     }
+}
+
+/// Whether somebody watches standard output.
+pub fn on_terminal() -> bool {
+    rustix::termios::isatty(std::io::stdout())
 }
 
 /// A missing daemon is normal (containers, early boot); so is one that does not answer.
@@ -43,7 +51,7 @@ fn syslog(tool: &str) -> Option<Mutex<Logger<LoggerBackend, Formatter3164>>> {
 
 impl Log for Report {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Info
+        metadata.level() <= Level::Debug
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -58,6 +66,7 @@ impl Log for Report {
         let _ = match record.level() {
             Level::Error => writeln!(std::io::stderr(), "{}: {text}", self.tool),
             Level::Warn => writeln!(std::io::stderr(), "{}: warning: {text}", self.tool),
+            Level::Debug if !self.terminal => Ok(()),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
         self.to_syslog(record.level(), &lines.join("; "));
@@ -78,6 +87,59 @@ impl Report {
     }
 }
 
+/// A progress bar on standard output, if that is a terminal. On drop it is wiped away.
+#[derive(Debug)]
+pub struct Bar {
+    begun: Instant,
+    shown: Option<Instant>,
+}
+
+impl Bar {
+    /// A bar that shows nothing yet.
+    #[allow(clippy::new_without_default)] // It begins now.
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), shown: None }
+    }
+
+    /// Shows how far the work is, in bytes; at most ten times a second.
+    pub fn show(&mut self, done: u64, total: u64) {
+        let now = Instant::now();
+        let recently = self.shown.is_some_and(|last| now - last < Duration::from_millis(100));
+        if recently || !on_terminal() || done == 0 {
+            return;
+        }
+        self.shown = Some(now);
+        let line = bar(done, total, now - self.begun);
+        // Nobody can be told that nobody looks.
+        let _ = write!(std::io::stdout(), "\r{line}\x1b[K").and_then(|()| std::io::stdout().flush());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stdout(), "\r\x1b[K").and_then(|()| std::io::stdout().flush());
+        }
+    }
+}
+
+/// `[=======>        ]  45 %  0.9 GB of 2.1 GB, 12 s left`
+fn bar(done: u64, total: u64, spent: Duration) -> String {
+    const WIDTH: u64 = 30;
+    let total = total.max(done).max(1);
+    let filled = usize::try_from(done * WIDTH / total).unwrap_or(0);
+    let left = spent.as_secs_f64() * (total - done) as f64 / done.max(1) as f64;
+    let (full, width) = ("=".repeat(filled), usize::try_from(WIDTH).unwrap_or(0));
+    format!(
+        "[{:width$}] {:3} %  {} of {}, {:.0} s left",
+        full + ">",
+        done * 100 / total,
+        size(done),
+        size(total),
+        left.ceil()
+    )
+}
+
 /// A number of bytes for people: `139.7 MB`, in powers of 1000 as disks are sold.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -96,6 +158,15 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bar_tells_how_far_the_work_is_and_how_long_it_will_take() {
+        assert_eq!(
+            bar(500_000_000, 2_000_000_000, Duration::from_secs(5)),
+            "[=======>                      ]  25 %  500.0 MB of 2.0 GB, 15 s left"
+        );
+        assert!(bar(7, 5, Duration::ZERO).contains("100 %"));
+    }
 
     #[test]
     fn sizes_are_told_with_one_decimal_in_the_largest_fitting_unit() {

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
-use crate::engine;
-use crate::error::Result;
+use crate::engine::{self, Program};
+use crate::error::{Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
 use crate::overlay::View;
 use crate::publish::{Image, ImageFolder};
-use crate::report::size;
+use crate::report::{self, size};
 use crate::source::locate::{Locator, Source};
 use crate::space::Estimate;
 use crate::sys::command::{self, Command};
 use crate::sys::confined::Root;
 use crate::sys::lock::PackageLock;
-use crate::sys::{mount_table, namespace, signals};
+use crate::sys::namespace::{self, Outside};
+use crate::sys::{mount_table, signals};
 
 /// Where dpkg keeps its locks and its database.
 const DPKG: &str = "/var/lib/dpkg";
@@ -37,17 +38,15 @@ pub fn run(settings: &Settings) -> Result<()> {
     let locator = Locator::new(&settings.base, reverting)?;
     guard::check(settings)?;
     let sources = locator.sources(&settings.operands)?;
-    if !reverting && settings.steps.image {
-        engine::check(&settings.compression)?;
-    }
+    let program = engine::choose(settings.engine, &settings.compression)?;
     signals::catch()?;
-    namespace::private_mounts()?;
+    let outside = namespace::private_mounts()?;
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder };
+    let run = Run { settings, folder: &folder, program, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -58,6 +57,8 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    program: Program,
+    outside: Outside,
 }
 
 /// A cleaned view, and the lock that keeps packages from changing below it. The view goes first.
@@ -77,7 +78,7 @@ impl Run<'_> {
             Action::Revert => {
                 image.revert()?;
                 *published = true;
-                log::info!("Reverted {}; reboot the clients that use it", image.current.display());
+                log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
                 self.kernels(source, None)
             }
         }
@@ -116,17 +117,23 @@ impl Run<'_> {
         estimate.check(&image.temporary)?;
 
         let new = image.begin()?;
-        engine::write(&engine::Job {
+        log::debug!("Making an image of {}", shown(&source.chroot));
+        let job = engine::Job {
             source: root,
             destination: &image.temporary,
             exclude_file,
             excludes: &more,
             compression: &self.settings.compression,
+            program: self.program,
             estimate: &estimate,
             environment: &self.settings.child_environment,
-        })?;
+        };
+        engine::write(&job)?;
+        if self.settings.verify {
+            engine::verify(&job)?;
+        }
         let bytes = new.publish(self.settings.backup)?;
-        log::info!("Created {} ({}) from {}", image.current.display(), size(bytes), source.chroot.display());
+        log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
     }
 
@@ -173,8 +180,7 @@ impl Run<'_> {
         if source.name.as_encoded_bytes().starts_with(b"-") {
             command = command.arg("--");
         }
-        command.arg(&source.name).status()?.check()?;
-        Ok(())
+        told(command.arg(&source.name))
     }
 
     /// `ltsp-config nbd-server` for the images of this base directory (U75, D4).
@@ -182,9 +188,9 @@ impl Run<'_> {
         if !self.settings.steps.exports {
             return Ok(());
         }
-        let command = tool("ltsp-config").changes(&self.settings.child_environment);
-        command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server").status()?.check()?;
-        Ok(())
+        // It may start nbd-server, which must not stay in our private mount namespace.
+        let command = tool("ltsp-config").changes(&self.settings.child_environment).outside(&self.outside);
+        told(command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server"))
     }
 }
 
@@ -192,6 +198,12 @@ impl Run<'_> {
 /// (D45); this very program where none is installed.
 fn tool(name: &str) -> Command {
     if command::exists(name) { Command::new(name) } else { Command::new("/proc/self/exe").called(name) }
+}
+
+/// Runs one of them; what it tells of its progress is for a terminal only, as our own.
+fn told(command: Command) -> Result<()> {
+    let finished = if report::on_terminal() { command.status()? } else { command.quiet()? };
+    finished.check().map(drop)
 }
 
 /// Patterns for everything in `directory`, if it lies inside the source; itself it stays, empty.

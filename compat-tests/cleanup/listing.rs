@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct Entry {
     mode: u32,
     owner: (u32, u32),
-    mtime: (i64, i64),
+    pub mtime: (i64, i64),
     device: u64,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub content: Vec<u8>,

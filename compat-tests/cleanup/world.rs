@@ -24,7 +24,7 @@ impl World {
         static LOGGER: Once = Once::new();
         LOGGER.call_once(|| {
             log::set_logger(&Messages).unwrap();
-            log::set_max_level(log::LevelFilter::Info);
+            log::set_max_level(log::LevelFilter::Debug);
         });
         namespace::private_mounts().expect("these tests are to be run as root");
         let dir = tempfile::tempdir().unwrap();

@@ -20,9 +20,11 @@ pub struct OptionSpec<T: 'static> {
     /// Whether it takes a value.
     pub argument: Argument,
     /// A sentence or two for the help text; empty for an option of an earlier release that is still
-    /// accepted. Such an option is not listed, and never makes an abbreviation of a listed one
-    /// ambiguous (U5).
+    /// accepted, which is not listed.
     pub help: &'static str,
+    /// It never makes an abbreviation of another option ambiguous (U5): the original does not have it, or
+    /// no longer.
+    pub yields: bool,
 }
 
 impl<T> OptionSpec<T> {
@@ -34,12 +36,23 @@ impl<T> OptionSpec<T> {
         argument: Argument,
         help: &'static str,
     ) -> Self {
-        Self { id, short, long: Some(long), argument, help }
+        Self { id, short, long: Some(long), argument, help, yields: false }
     }
 
     /// An option of an earlier release that is still known.
-    pub const fn old(id: T, short: Option<u8>, long: &'static str, argument: Argument) -> Self {
-        Self::new(id, short, long, argument, "")
+    pub const fn old(id: T, short: Option<u8>, long: &'static str, argument: Argument) -> Self
+    where
+        T: Copy,
+    {
+        Self { yields: true, ..Self::new(id, short, long, argument, "") }
+    }
+
+    /// An option that the original does not have.
+    pub const fn added(id: T, long: &'static str, argument: Argument, help: &'static str) -> Self
+    where
+        T: Copy,
+    {
+        Self { yields: true, ..Self::new(id, None, long, argument, help) }
     }
 }
 
@@ -156,9 +169,9 @@ fn long_option<T: Copy>(
 /// The option that a name or its beginning stands for (U5).
 fn find_long<T>(table: &'static [OptionSpec<T>], name: &[u8]) -> Result<&'static OptionSpec<T>, Error> {
     let written = shown(OsStr::from_bytes(name));
-    // Abbreviations of the current options mean today what they meant before old ones were added.
-    for listed in [true, false] {
-        let group = table.iter().filter(|spec| spec.help.is_empty() != listed);
+    // Abbreviations of the original's options mean what they mean there.
+    for yields in [false, true] {
+        let group = table.iter().filter(|spec| spec.yields == yields);
         let fitting: Vec<(&OptionSpec<T>, &str)> = group
             .filter_map(|spec| Some((spec, spec.long?)))
             .filter(|(_, long)| long.as_bytes().starts_with(name))
@@ -265,6 +278,7 @@ mod tests {
             long: None,
             argument: Argument::Required("PORT"),
             help: "",
+            yields: true,
         },
         OptionSpec::old(Id::Old, None, "basedir", Argument::None),
         OptionSpec::old(Id::Old, None, "tftp-dirs", Argument::None),

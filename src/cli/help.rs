@@ -92,6 +92,7 @@ mod tests {
                 long: Some("base"),
                 argument: Argument::Required("PATH"),
                 help: "One two three four five six seven eight nine ten eleven.",
+                yields: false,
             },
             OptionSpec {
                 id: (),
@@ -99,8 +100,16 @@ mod tests {
                 long: Some("a-very-long-option"),
                 argument: Argument::Optional("X"),
                 help: "Explained below.",
+                yields: false,
             },
-            OptionSpec { id: (), short: Some(b'p'), long: None, argument: Argument::None, help: "" },
+            OptionSpec {
+                id: (),
+                short: Some(b'p'),
+                long: None,
+                argument: Argument::None,
+                help: "",
+                yields: true,
+            },
         ];
         assert_eq!(
             options(&table),

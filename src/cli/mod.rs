@@ -19,7 +19,11 @@ use crate::config::legacy::{self, Configuration, Sources};
 use crate::config::switch::Switch;
 use crate::config::variables::Variables;
 use crate::error::{During, Error, Result, shown};
-use crate::report;
+use crate::sys::supervise;
+use crate::{engine, report};
+
+/// Names the tool to the program in a child process, whose file name says nothing about it.
+pub const TOOL: &str = "LTSP_IMAGE_TOOLS_CALLED_AS";
 
 /// What a tool makes of its command line; a mistake there may be one of several (U9).
 type Outcome = std::result::Result<(), Vec<Error>>;
@@ -40,13 +44,19 @@ const TOOLS: &[(&str, Main)] = &[
     (update_kernels::NAME, update_kernels::main),
     (config_tool::NAME, config_tool::main),
     (nbdswapd::NAME, nbdswapd::main),
+    (engine::WRITER, |_, words| engine::writer(&words).map_err(single)),
 ];
 
 /// Does the job of the tool whose name the program was called by, from the first of `args` on, and
-/// reports how it went.
+/// reports how it went. Killing the process only makes the one that works stop and undo what it did.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    supervise::supervised(|| work(args))
+}
+
+fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     let mut args = args.into_iter();
-    let called_as = args.next().unwrap_or_else(|| update_image::NAME.into());
+    let first = args.next();
+    let called_as = std::env::var_os(TOOL).or(first).unwrap_or_else(|| update_image::NAME.into());
     let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
     report::init(&shown(name));
     let outcome = match TOOLS.iter().find(|(tool, _)| name == *tool) {
@@ -54,18 +64,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => Err(vec![unknown_tool(name)]),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(errors) => {
             for error in &errors {
                 log::error!("{error}");
             }
-            ExitCode::from(errors.first().map_or(1, Error::status))
+            errors.first().map_or(1, Error::status)
         }
     }
 }
 
 fn unknown_tool(name: &OsStr) -> Error {
-    let names: Vec<&str> = TOOLS.iter().map(|(tool, _)| *tool).collect();
+    let names = TOOLS.iter().map(|(tool, _)| *tool).filter(|tool| *tool != engine::WRITER);
+    let names: Vec<&str> = names.collect();
     Error::said(format!("there is no tool of the name {}", shown(name)))
         .hint(format!("call this program by one of these names: {}", names.join(", ")))
 }

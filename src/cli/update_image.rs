@@ -24,6 +24,9 @@ enum Id {
     NoBackup,
     Revert,
     Version,
+    // Not in the original.
+    Engine,
+    Verify,
     // Of earlier releases, accepted (§11.1).
     Arch,
     Port,
@@ -95,6 +98,19 @@ const OPTIONS: &[OptionSpec<Id>] = &[
         "Make no image: exchange NAME.img with NAME.img.old, and update the kernels.",
     ),
     OptionSpec::new(Id::Version, None, "version", Argument::None, "Show the version."),
+    OptionSpec::added(
+        Id::Engine,
+        "engine",
+        Argument::Required("NAME"),
+        "The program that writes the image: builtin, mksquashfs, or auto, which is builtin unless more is asked \
+         of it than it can do. Default: auto.",
+    ),
+    OptionSpec::added(
+        Id::Verify,
+        "verify",
+        Argument::None,
+        "Compare every file in the new image with its source before it is published.",
+    ),
     OptionSpec::old(Id::Arch, Some(b'a'), "arch", Argument::Required("CHROOT")),
     OptionSpec::old(Id::Port, Some(b'p'), "port", Argument::Required("PORT")),
     OptionSpec::old(Id::ExcludeDirs, None, "exclude-dirs", Argument::Required("LIST")),

@@ -11,6 +11,7 @@ use crate::config::switch::Switch;
 use crate::config::variables::{Origin, Variables, expanded_words};
 use crate::error::{Error, Result, shown};
 use crate::run::KERNEL_ROOT;
+use crate::sys::{namespace, signals};
 
 pub(super) const NAME: &str = "ltsp-update-kernels";
 
@@ -91,6 +92,9 @@ fn run(call: Call<'_>, line: CommandLine<Id>) -> Result<()> {
     for warning in warnings {
         log::warn!("{warning}");
     }
+    // Images are mounted to be looked into: for this process alone, and undone after a signal too.
+    signals::catch()?;
+    namespace::private_mounts()?;
     crate::kernel::update(&settings)
 }
 

@@ -23,6 +23,18 @@ pub struct Compression {
     pub compressor: Vec<OsString>,
 }
 
+/// Which program writes the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The built-in writer, if it knows everything that is asked of it; else mksquashfs.
+    #[default]
+    Automatic,
+    /// The built-in writer or none.
+    BuiltIn,
+    /// mksquashfs or none.
+    Mksquashfs,
+}
+
 /// Which steps the run takes; all of them unless an old option says otherwise (H7, H11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steps {
@@ -51,6 +63,10 @@ pub struct Settings {
     pub backup: bool,
     /// How to compress.
     pub compression: Compression,
+    /// Which program writes it.
+    pub engine: Engine,
+    /// Compare every file in the image with its source before it is published.
+    pub verify: bool,
     /// The file of exclude patterns, if there is one (U43).
     pub exclude_file: Option<PathBuf>,
     /// The values of `--exclude` as given, before D3's splitting.

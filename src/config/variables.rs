@@ -123,6 +123,12 @@ impl Variables {
         })
     }
 
+    /// The variables that are marked for export and have no value yet.
+    pub fn exported_without_value(&self) -> impl Iterator<Item = &str> {
+        let waiting = self.all.iter().filter(|(_, variable)| variable.value.is_none());
+        waiting.map(|(name, _)| name.as_str())
+    }
+
     /// What a child program's environment must have on top of `inherited`, and what must be taken from
     /// it (S8).
     pub fn child_environment(

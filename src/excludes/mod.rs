@@ -103,6 +103,16 @@ impl Excludes {
         Level { begun: self.patterns.iter().map(|pattern| (pattern, 0)).collect() }
     }
 
+    /// The patterns that bear on the entries of a directory, by its path relative to the root of the
+    /// source; it is not left out itself.
+    pub fn level(&self, directory: &Path) -> Level<'_> {
+        let mut level = self.root();
+        for component in directory.iter() {
+            level = level.enter(component).unwrap_or_default();
+        }
+        level
+    }
+
     /// Whether a path relative to the root of the source is left out, by itself or because a directory
     /// above it is.
     pub fn matches(&self, path: &Path) -> bool {
@@ -120,7 +130,7 @@ impl Excludes {
 /// The patterns that bear on the entries of one directory: each with the number of its components that
 /// the path so far has matched. Going down a tree with it costs each name one match a live pattern,
 /// however long the paths are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Level<'a> {
     begun: Vec<(&'a Pattern, usize)>,
 }

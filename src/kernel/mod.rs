@@ -42,9 +42,6 @@ pub mod version_sort;
 use image::MountedImage;
 use origin::{Origin, Place};
 
-/// The base directory that clients assume by themselves (B3).
-const CLIENTS_BASE: &str = "/opt/ltsp";
-
 /// Publishes the kernels of the names that the settings ask for in every TFTP directory.
 ///
 /// Images are mounted: to be called in a private mount namespace
@@ -81,9 +78,6 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
             }
         }
         relabel(tftp)?;
-    }
-    for origin in origins.iter().filter(|origin| !unreadable.contains(&*origin.name)) {
-        tell_root_path(settings, &origin.name);
     }
     if unreadable.is_empty() {
         return Ok(());
@@ -197,14 +191,6 @@ fn relabel(tftp: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Clients look below `/opt/ltsp` unless DHCP tells them otherwise (D43).
-fn tell_root_path(settings: &KernelSettings, name: &OsStr) {
-    if settings.base != Path::new(CLIENTS_BASE) {
-        let root_path = std::path::absolute(settings.base.join(name)).unwrap_or(settings.base.join(name));
-        log::info!("Clients need the root path {} from DHCP", shown(root_path));
-    }
 }
 
 fn list(names: impl IntoIterator<Item = impl AsRef<Path>>) -> String {

@@ -5,12 +5,15 @@ use std::fs::{self, File, Metadata, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
 use crate::nbd::keyfile;
 use crate::nbd::sections::Section;
+use crate::sys::command;
 
 /// How many links may lead from one to the next; the kernel's own limit.
 const LINKS: usize = 40;
@@ -64,11 +67,17 @@ pub fn put(dir: &Path, section: &Section, image: Option<&OsStr>, overwrite: bool
 /// take away what another has put there for a reload.
 ///
 /// # Errors
-/// When the folder cannot be opened or locked.
+/// When the folder cannot be opened or locked, or a signal ends the wait.
 pub fn turn(dir: &Path) -> Result<File> {
     let folder = File::open(dir).during("open", dir)?;
-    flock(&folder, FlockOperation::LockExclusive).during("lock", dir)?;
-    Ok(folder)
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            // Another run takes as long as nbd-server needs to reload.
+            Err(Errno::WOULDBLOCK) => command::sleep(Duration::from_millis(100))?,
+            Err(source) => return Err(Error::io("lock", dir, source)),
+        }
+    }
 }
 
 /// Whether the name is one that nbd-server reads; it must be that of a regular file, too.

@@ -11,9 +11,14 @@ use crate::nbd::conf_d::{self, Put};
 use crate::nbd::configuration;
 use crate::nbd::keyfile::Group;
 use crate::nbd::process::MAIN;
+use crate::nbd::release::Release;
 use crate::nbd::sections::{ALLOW, Section};
 use crate::nbd::server::{self, Changes};
 use crate::source::listing;
+use crate::sys::{command, signals};
+
+/// The server itself.
+const PROGRAM: &str = "nbd-server";
 
 /// Where clients look for their chroots if DHCP does not say (B3).
 const USUAL_BASE: &str = "/opt/ltsp";
@@ -26,11 +31,16 @@ const USUAL_BASE: &str = "/opt/ltsp";
 /// # Errors
 /// When the folder or a file cannot be written (N13), or a signal came.
 pub fn configure(settings: &NbdSettings) -> Result<()> {
+    // What a reload puts there for a moment must go again.
+    signals::catch()?;
     let places = Places::below(Path::new("/"));
     fs::create_dir_all(&places.conf_d).during("make", &places.conf_d)?;
     let _turn = conf_d::turn(&places.conf_d)?;
     let changes = places.write(settings)?;
     places.check()?;
+    if !changes.is_empty() {
+        places.check_list()?;
+    }
     server::tell(&places.conf_d, &changes)
 }
 
@@ -112,6 +122,24 @@ impl Places {
         Ok(())
     }
 
+    /// Warns of a list of addresses that this release of nbd-server makes void, which is the same as a
+    /// missing one (D26).
+    fn check_list(&self) -> Result<()> {
+        let groups = configuration::groups(Path::new("/"), &self.main).unwrap_or_default();
+        if !groups.first().is_some_and(listens_on_everything) || !command::exists(PROGRAM) {
+            return Ok(());
+        }
+        if Release::of(PROGRAM)?.is_some_and(Release::list_is_void) {
+            log::warn!(
+                "this release of nbd-server lets every IPv4 address in, whatever {} says\n\
+                 hint: add this line to the section [generic] of {}: listenaddr = 0.0.0.0",
+                self.allow.display(),
+                self.main.display()
+            );
+        }
+        Ok(())
+    }
+
     /// H28
     fn not_included(&self, generic: Option<&Group>) -> Option<String> {
         let include = generic.and_then(|generic| generic.string("includedir"));
@@ -137,6 +165,12 @@ impl Places {
             )
         })
     }
+}
+
+/// Whether nbd-server listens on `::`, and so, too, for IPv4.
+fn listens_on_everything(generic: &Group) -> bool {
+    let list = generic.string("listenaddr").unwrap_or_default();
+    list.trim().is_empty() || list.split([',', ' ', '\t']).any(|host| host == "::")
 }
 
 /// What else a kept file exports, if that is not what its image needs: the file is of another base
@@ -273,6 +307,21 @@ mod tests {
         assert!(world.places.open_to_all().unwrap().contains("nbd-server.allow is missing"));
         fs::write(&world.places.allow, "").unwrap();
         assert_eq!(world.places.open_to_all(), None);
+    }
+
+    #[test]
+    fn listening_on_everything_is_the_default() {
+        for (settings, everything) in [
+            ("", true),
+            ("listenaddr =\n", true),
+            ("listenaddr = 192.0.2.1, ::\n", true),
+            ("listenaddr = 0.0.0.0\n", false),
+            ("listenaddr = 192.0.2.1\n", false),
+            ("listenaddr = ::1\n", false),
+        ] {
+            let groups = crate::nbd::keyfile::parse(format!("[generic]\n{settings}").as_bytes()).unwrap();
+            assert_eq!(listens_on_everything(&groups[0]), everything, "{settings}");
+        }
     }
 
     // D34

@@ -139,7 +139,7 @@ fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{Compression, Steps};
+    use crate::config::settings::{Compression, Engine, Steps};
     use crate::sys::command::Changes;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
@@ -153,6 +153,8 @@ mod tests {
             excluded_mounts: Vec::new(),
             backup: true,
             compression: Compression::default(),
+            engine: Engine::Automatic,
+            verify: false,
             exclude_file: None,
             excludes: Vec::new(),
             config_nbd: false,

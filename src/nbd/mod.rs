@@ -6,6 +6,7 @@ pub mod guard;
 pub mod keyfile;
 pub mod probe;
 pub mod process;
+pub mod release;
 pub mod reload;
 pub mod sections;
 pub mod server;
@@ -14,6 +15,6 @@ pub mod swap;
 
 mod configure;
 #[cfg(test)]
-mod real_server;
+pub(crate) mod real_server;
 
 pub use configure::configure;

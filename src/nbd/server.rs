@@ -19,7 +19,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    fn is_empty(&self) -> bool {
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::thread::LinkNameSpaceType;
 
 use crate::error::{Error, Result, shown};
+use crate::sys::namespace::Outside;
 use crate::sys::signals;
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
@@ -136,6 +139,21 @@ impl Command {
         self
     }
 
+    /// Runs it in the mount namespace that we came from, with `/` as its working directory.
+    #[must_use]
+    pub fn outside(mut self, outside: &Outside) -> Self {
+        let outside = outside.clone();
+        // SAFETY: between fork and exec only setns is called, on a descriptor opened beforehand.
+        unsafe {
+            self.inner.pre_exec(move || {
+                let mount = Some(LinkNameSpaceType::Mount);
+                rustix::thread::move_into_link_name_space(outside.namespace.as_fd(), mount)?;
+                Ok(())
+            });
+        }
+        self
+    }
+
     /// The command line as one would type it, for messages.
     pub fn line(&self) -> String {
         let words = std::iter::once(self.inner.get_program()).chain(self.inner.get_args());
@@ -156,6 +174,14 @@ impl Command {
     /// As for [`Command::status`].
     pub fn output(self) -> Result<Finished> {
         self.finish(Stdio::piped(), Stdio::piped())
+    }
+
+    /// Runs it with our standard error; what it writes to standard output is dropped.
+    ///
+    /// # Errors
+    /// As for [`Command::status`].
+    pub fn quiet(self) -> Result<Finished> {
+        self.finish(Stdio::null(), Stdio::inherit())
     }
 
     /// Runs it with our standard output, and keeps what it writes to standard error.

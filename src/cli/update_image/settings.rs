@@ -8,10 +8,10 @@ use super::Id;
 use crate::cli::Call;
 use crate::cli::getopt::{CommandLine, Given};
 use crate::config::legacy::{absolute, base_directory};
-use crate::config::settings::{Action, Compression, Settings, Steps};
+use crate::config::settings::{Action, Compression, Engine, Settings, Steps};
 use crate::config::switch::Switch;
 use crate::config::variables::{Origin, Variables, expanded_words, words};
-use crate::error::Result;
+use crate::error::{Error, Result, shown};
 use crate::sys::command::Changes;
 
 /// The list that comes with the package.
@@ -46,6 +46,7 @@ pub(super) fn interpret(
         variables.non_empty("EXCLUDE").map(OsStr::to_owned).into_iter().collect();
     let mut excludes_of_files = true;
     let mut steps = Steps { image: true, kernels: true, exports: true };
+    let mut verify = false;
     let mut tftp_dirs = None;
     let mut tftp_boot_dir = None;
     for given in &line.options {
@@ -78,6 +79,8 @@ pub(super) fn interpret(
                 tftp_dirs = Some(given.value().to_owned());
             }
             Id::TftpBootDir => tftp_boot_dir = Some(given.value().to_owned()),
+            Id::Engine => set("ENGINE", given.value(), "engine"),
+            Id::Verify => verify = true,
             Id::ImageOnly => steps.kernels = false,
             Id::SkipImage => steps.image = false,
             Id::Port | Id::NbdNamed | Id::BootParameter | Id::OpenbsdInetd | Id::Help | Id::Version => {}
@@ -102,10 +105,12 @@ pub(super) fn interpret(
             none: NO_COMPRESS.is_on(&variables),
             compressor: words(variables.get("COMPRESSION").unwrap_or_default()),
         },
+        engine: engine(&variables)?,
+        verify,
         exclude_file: exclude_file(&variables, Path::new(EXCLUDE_FILE))?,
         excludes,
         config_nbd: CONFIG_NBD.is_on(&variables),
-        given_options: line.options.iter().flat_map(Given::words).collect(),
+        given_options: line.options.iter().filter(|given| matters(given)).flat_map(Given::words).collect(),
         tftp_dirs,
         tftp_boot_dir,
         known_tftp_dirs: expanded_words(variables.get("TFTP_DIRS").unwrap_or_default()),
@@ -114,6 +119,28 @@ pub(super) fn interpret(
         child_environment: Changes { set, removed },
     };
     Ok(Interpreted { settings, warnings })
+}
+
+/// The program that writes the image; `ENGINE` is our own setting.
+fn engine(variables: &Variables) -> Result<Engine> {
+    let Some(name) = variables.non_empty("ENGINE") else { return Ok(Engine::Automatic) };
+    match name.to_str() {
+        Some("auto") => Ok(Engine::Automatic),
+        Some("builtin") => Ok(Engine::BuiltIn),
+        Some("mksquashfs") => Ok(Engine::Mksquashfs),
+        _ => {
+            let origin =
+                variables.origin("ENGINE").map_or_else(String::new, |origin| format!(" (from {origin})"));
+            Err(Error::said(format!("there is no engine `{}`{origin}", shown(name)))
+                .hint("use auto, builtin or mksquashfs"))
+        }
+    }
+}
+
+/// Whether an option belongs in a command line that is to do the same.
+fn matters(given: &Given<Id>) -> bool {
+    // The chroot is among the operands by now; the others do nothing.
+    !matches!(given.id, Id::Arch | Id::Port | Id::NbdNamed)
 }
 
 /// Options of earlier releases that still do something, or nothing (§11.1).
@@ -270,7 +297,7 @@ mod tests {
     // D14, U15
     #[test]
     fn the_options_given_can_be_repeated() {
-        let found = settings(&["-cb", "/x", "--exc=a b", "amd64"], &[]);
+        let found = settings(&["-cb", "/x", "--exc=a b", "-a", "amd64", "-p1"], &[]);
         assert_eq!(found.given_options, ["--cleanup", "--base=/x", "--exclude=a b"]);
         assert_eq!(found.called_as, "/usr/sbin/ltsp-update-image");
     }

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::parse::Stop;
-use super::{expand, parse};
+use super::syntax::Stop;
+use super::{child, expand, parse};
 use crate::config::variables::Variables;
 
 /// The variables that are compared; the generated files use no others.
@@ -147,12 +147,23 @@ impl Random {
 /// Value and export mark of each compared variable that is set.
 type Outcome = BTreeMap<String, (Vec<u8>, bool)>;
 
-fn natively(text: &[u8]) -> Result<Outcome, Stop> {
-    let environment = ENVIRONMENT.iter().map(|(name, value)| (name.into(), value.into()));
-    let mut variables = Variables::from_environment(environment);
-    expand::carry_out(&parse::parse(text)?, Path::new("x"), &[], &mut variables)?;
+fn start() -> Variables {
+    Variables::from_environment(ENVIRONMENT.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn outcome(variables: &Variables) -> Outcome {
     let compared = variables.iter().filter(|(name, ..)| NAMES.contains(name));
-    Ok(compared.map(|(name, value, exported)| (name.into(), (value.as_bytes().into(), exported))).collect())
+    compared.map(|(name, value, exported)| (name.into(), (value.as_bytes().into(), exported))).collect()
+}
+
+fn natively(text: &[u8], mut variables: Variables) -> Result<Variables, Stop> {
+    expand::carry_out(&parse::parse(text)?, Path::new("x"), &[], &mut variables)?;
+    Ok(variables)
+}
+
+fn generated(seed: u64) -> Vec<u8> {
+    // Distinct states that are not zero.
+    Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).file()
 }
 
 /// Lets one shell read all files, each in a subshell; nothing for a file that it gives up on.
@@ -207,11 +218,10 @@ fn shown(outcome: &Outcome) -> String {
 fn disagreements(shell: &[&str], seeds: std::ops::Range<u64>) -> (usize, Vec<String>) {
     let mut read = Vec::new();
     for seed in seeds {
-        // Distinct states that are not zero.
-        let text = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).file();
-        match natively(&text) {
+        let text = generated(seed);
+        match natively(&text, start()) {
             Err(Stop::Shell(..)) => {}
-            answer => read.push((text, answer)),
+            answer => read.push((text, answer.map(|variables| outcome(&variables)))),
         }
     }
     let files: Vec<Vec<u8>> = read.iter().map(|(text, _)| text.clone()).collect();
@@ -238,4 +248,20 @@ fn whatever_is_read_natively_comes_out_as_from_the_shell() {
     assert!(wrong.is_empty(), "{} disagreements, the first:\n{}", wrong.len(), wrong[0]);
     // Giving most files to the shell would prove nothing.
     assert!(accepted > 1500, "only {accepted} of {FILES} files were read natively");
+}
+
+// S1: files are read one way or the other, in any order, on top of each other.
+#[test]
+fn a_chain_of_files_comes_out_alike_whoever_reads_them() {
+    let (mut ours, mut theirs) = (start(), start());
+    let mut files = 0;
+    for seed in 0..300 {
+        let text = generated(seed);
+        let Ok(after) = natively(&text, ours.clone()) else { continue };
+        ours = after;
+        theirs = child::evaluate("sh".as_ref(), Path::new("x"), &text, &theirs).unwrap();
+        assert_eq!(outcome(&ours), outcome(&theirs), "after {}", text.escape_ascii());
+        files += 1;
+    }
+    assert!(files > 50, "only {files} files were read natively");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::variables::{Origin, Variables};
 
-use super::parse::{Action, Command, Modifier, ModifierKind, Parsed, Piece, Stop};
+use super::syntax::{Action, Command, Modifier, ModifierKind, Parsed, Piece, Stop};
 
 /// Variables that a shell sets by itself or that change how it works; which ones depends on the shell.
 /// A file that uses one is not read natively, and what a shell says about them is not taken over.

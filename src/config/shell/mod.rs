@@ -4,10 +4,14 @@
 //! handed to `/bin/sh`, if nobody but root can have written it. Both ways see the variables that are set already and
 //! leave theirs for the next file.
 
+mod answer;
+mod check;
 mod child;
 mod exchange;
 mod expand;
 mod parse;
+mod syntax;
+
 pub mod session;
 pub mod trust;
 
@@ -20,7 +24,8 @@ use std::path::Path;
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
 
-pub(super) use parse::{Parsed, Stop};
+pub(super) use check::check_syntax;
+pub(super) use syntax::{Parsed, Stop};
 
 /// How files are read in one start of a program.
 #[derive(Debug, Clone)]
@@ -55,7 +60,7 @@ impl<'a> Reader<'a> {
             Ok(()) => {}
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
-                child::check_syntax(path, &text)?;
+                check_syntax(path, &text)?;
                 trust::check(path, line, &what, self.owner)?;
                 let function = function(path, &text).filter(|_| !self.function_told);
                 self.function_told |= function.is_some();
@@ -70,7 +75,7 @@ impl<'a> Reader<'a> {
 
 /// Plain commands: a part of a file that was read natively.
 #[derive(Debug)]
-pub(super) struct Plain(Vec<parse::Command>);
+pub(super) struct Plain(Vec<syntax::Command>);
 
 impl Plain {
     /// Reads the part of a file that begins with this line.
@@ -83,8 +88,6 @@ impl Plain {
         expand::carry_out(&self.0, path, own, variables)
     }
 }
-
-pub(super) use child::check_syntax;
 
 pub(super) fn syntax_error(path: &Path, line: usize, what: &str) -> Error {
     Error::said(format!("{}:{line}: syntax error: {what}", shown(path)))

@@ -5,78 +5,8 @@
 //! understand beyond that, or shells disagree on, ends the parsing with [`Stop::Shell`]; this parser never
 //! guesses.
 
-use crate::config::variables::{continues_name, starts_name};
-
-/// Why a file cannot be read natively.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) enum Stop {
-    /// No shell would understand it either: the line, and what is wrong there.
-    Syntax(usize, String),
-    /// A shell has to say what it means: the line, and what stands there.
-    Shell(usize, String),
-}
-
-pub(in crate::config) type Parsed<T> = std::result::Result<T, Stop>;
-
-/// One command, and the line it begins on.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) line: usize,
-    pub(super) action: Action,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// `A=1 B=2`
-    Assign(Vec<Assignment>),
-    /// `export A B=2`; a name without a word has no `=`.
-    Export(Vec<(String, Option<Word>)>),
-    /// `unset A B`
-    Unset(Vec<String>),
-    /// `: WORD…` does nothing but expand its words, which may assign (`: ${BASE:=/srv/ltsp}`).
-    Nothing(Vec<Word>),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Assignment {
-    pub(super) line: usize,
-    pub(super) name: String,
-    pub(super) word: Word,
-}
-
-/// A word, as pieces to be expanded and joined.
-pub(super) type Word = Vec<Piece>;
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Bytes as they are.
-    Text { bytes: Vec<u8>, quoted: bool },
-    /// `$NAME`, `${NAME}` and `${NAME…WORD}`.
-    Parameter { name: String, modifier: Option<Modifier>, quoted: bool },
-    /// The `~` that stands for the home directory.
-    Home,
-}
-
-/// What follows the name in `${NAME…}`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Modifier {
-    pub(super) kind: ModifierKind,
-    pub(super) word: Word,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ModifierKind {
-    /// `-`, with a colon if an empty value counts as none.
-    Default { colon: bool },
-    /// `=`
-    Assign { colon: bool },
-    /// `+`
-    Alternative { colon: bool },
-    /// `%` and `%%`, which are the same as long as the pattern has no wildcard.
-    Suffix,
-    /// `#` and `##`
-    Prefix,
-}
+use super::syntax::{Action, Assignment, Command, Modifier, ModifierKind, Parsed, Piece, Stop, Word};
+use crate::config::variables::{continues_name, is_name, starts_name};
 
 /// Parses a whole file.
 ///
@@ -465,7 +395,7 @@ fn plain(word: &Word) -> Option<&[u8]> {
 
 fn plain_name(word: &Word) -> Option<String> {
     let name = std::str::from_utf8(plain(word)?).ok()?;
-    crate::config::variables::is_name(name).then(|| name.to_owned())
+    is_name(name).then(|| name.to_owned())
 }
 
 /// Adds bytes to a word, to the last piece where that is of the same kind.

@@ -11,8 +11,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use super::exchange::{Answer, DUMP, SHELL, assignment, memory};
-use super::expand::belongs_to_the_shell;
+use super::answer::Answer;
+use super::exchange::{DUMP, SHELL, difference, memory};
 use crate::config::variables::{Origin, Variables};
 use crate::error::{During, Error, Result};
 use crate::sys::command::Command;
@@ -114,30 +114,6 @@ impl Running {
 fn fill(file: &mut File, content: &[u8]) -> Result<()> {
     let filled = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(content));
     filled.during("write to", "memory")
-}
-
-/// What makes the variables that a shell knows the ones that it should know.
-fn difference(known: &Variables, wanted: &Variables, own: &[&str]) -> Vec<u8> {
-    let mut script = Vec::new();
-    for (name, ..) in known.iter() {
-        let kept = wanted.get(name).is_some() && (wanted.is_exported(name) || !known.is_exported(name));
-        if !kept && !belongs_to_the_shell(name, own) {
-            script.extend_from_slice(format!("unset {name}\n").as_bytes());
-        }
-    }
-    for (name, value, exported) in wanted.iter() {
-        if belongs_to_the_shell(name, own) {
-            continue;
-        }
-        let same_export = known.is_exported(name) == exported;
-        if known.get(name) != Some(value) || !same_export {
-            assignment(&mut script, name, value);
-        }
-        if exported && !same_export {
-            script.extend_from_slice(format!("export {name}\n").as_bytes());
-        }
-    }
-    script
 }
 
 /// The status and the variables, if the answer is complete.

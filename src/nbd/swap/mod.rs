@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use crate::config::settings::{SwapService, SwapSettings};
 use crate::error::{During, Error, Result};
 use crate::sys::command::Command;
+use crate::sys::signals;
 use file::SwapFile;
 
 /// Makes a swap file, and serves it if inetd has called.
@@ -18,6 +19,7 @@ use file::SwapFile;
 /// # Errors
 /// When anything fails: nbd-server then refuses the client (N30).
 pub fn run(settings: &SwapSettings) -> Result<()> {
+    signals::catch()?; // the file goes with us
     let booted_with = fs::read("/proc/cmdline").during("read", "/proc/cmdline")?;
     if is_live(&booted_with) {
         return Err(Error::said("this machine runs from a live image, which has no room for swap files"));
