@@ -168,16 +168,16 @@ mod tests {
 
     const HEAD: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
 
+    /// Device, destination, gateway, flags, metric, mask.
+    type Line = (&'static str, [u8; 4], [u8; 4], u32, u32, [u8; 4]);
+    /// Name, type, address, whether it is a device.
+    type Interface = (&'static str, &'static str, &'static str, bool);
+
     /// A machine's files.
     struct World(tempfile::TempDir);
 
     impl World {
-        /// Routes: device, destination, gateway, flags, metric, mask; interfaces: name, type, address,
-        /// whether it is a device.
-        fn new(
-            routes: &[(&str, [u8; 4], [u8; 4], u32, u32, [u8; 4])],
-            interfaces: &[(&str, &str, &str, bool)],
-        ) -> Self {
+        fn new(routes: &[Line], interfaces: &[Interface]) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let mut table = HEAD.to_owned();
             for (device, destination, gateway, flags, metric, mask) in routes {
