@@ -11,7 +11,7 @@ use super::engine::engine;
 use super::legacy::absolute;
 use super::settings::{Audit, ImageSettings, KernelRule, ModernKernelSettings, Step};
 use super::shell::trust;
-use super::variables::{Origin, Variables, expanded_words, words};
+use super::variables::{Origin, Variables, expanded_words, is_name, words};
 use crate::error::{Error, Result, shown};
 use crate::excludes::{self, Lines};
 use crate::sys::command::Changes;
@@ -189,6 +189,12 @@ pub fn check_trust(variables: &Variables, name: &str, owner: u32) -> Result<()> 
         Some(reason) => Err(Error::said(format!("root must not run {name} from {}: {reason}", shown(path)))
             .hint("make the file and its folder root's own (chown root, chmod go-w)")),
     }
+}
+
+/// The names in OMIT_FUNCTIONS that can be names of functions (F36).
+pub fn functions_to_omit(variables: &Variables) -> Vec<String> {
+    let names = words(variables.get("OMIT_FUNCTIONS").unwrap_or_default());
+    names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| is_name(name)).collect()
 }
 
 fn directory(variables: &Variables, name: &str) -> Result<PathBuf> {

@@ -14,7 +14,7 @@ const COMPOUND: &[&str] = &["if", "for", "while", "until", "case", "{", "!"];
 ///
 /// # Errors
 /// The first syntax error, with its line; or when there is no shell.
-pub(in crate::config) fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
+pub fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
     match syntax_error(text)? {
         None => Ok(()),
         Some((Some(line), what)) => Err(super::syntax_error(path, line, &what)),

@@ -101,7 +101,7 @@ fn assignment(script: &mut Vec<u8>, name: &str, value: &OsStr) {
 }
 
 /// Adds a word that means these bytes to a shell.
-pub(super) fn quoted(script: &mut Vec<u8>, word: &OsStr) {
+pub fn quoted(script: &mut Vec<u8>, word: &OsStr) {
     script.push(b'\'');
     for &byte in word.as_bytes() {
         match byte {

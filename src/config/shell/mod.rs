@@ -24,7 +24,8 @@ use std::path::Path;
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
 
-pub(super) use check::check_syntax;
+pub use check::check_syntax;
+pub use exchange::quoted;
 pub(super) use syntax::{Parsed, Stop};
 
 /// How files are read in one start of a program.

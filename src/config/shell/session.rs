@@ -38,6 +38,7 @@ pub struct Session {
     called_as: OsString,
     output: Output,
     own: &'static [&'static str],
+    functions: &'static str,
     running: Option<Running>,
 }
 
@@ -64,7 +65,19 @@ impl Session {
     /// For a program that was called by this name, which the shell gets as `$0`. What code prints goes to
     /// `output`. `own` are variables that mean something here, whatever the shell uses them for.
     pub fn new(called_as: &OsStr, output: Output, own: &'static [&'static str]) -> Self {
-        Self { called_as: called_as.to_owned(), output, own, running: None }
+        Self { called_as: called_as.to_owned(), output, own, functions: "", running: None }
+    }
+
+    /// Has the shell begin with this script, of functions that code can call.
+    #[must_use]
+    pub fn with_functions(mut self, script: &'static str) -> Self {
+        self.functions = script;
+        self
+    }
+
+    /// Whether any code has been run, and has not ended the shell.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Runs code with these variables, which are then as it left them; its status, which is that of its
@@ -74,7 +87,7 @@ impl Session {
     /// When the code ends the shell: the error has its exit status (F12). When a signal comes.
     pub fn run(&mut self, code: Code<'_>, variables: &mut Variables) -> Result<u8> {
         if self.running.is_none() {
-            self.running = Some(Running::start(&self.called_as, self.output)?);
+            self.running = Some(Running::start(&self.called_as, self.output, self.functions)?);
         }
         let Some(running) = &mut self.running else { return Ok(0) };
         // In a function, a `break` ends nothing of ours, and a `set -e` has no effect, as in the original.
@@ -101,10 +114,10 @@ impl Session {
 }
 
 impl Running {
-    fn start(called_as: &OsStr, output: Output) -> Result<Self> {
+    fn start(called_as: &OsStr, output: Output, functions: &str) -> Result<Self> {
         let file = memory(b"")?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        let script = LOOP.replace("DUMP\n", DUMP);
+        let script = [functions, &LOOP.replace("DUMP\n", DUMP)].concat();
         let command = Command::new(SHELL).arg("-c").arg(script).arg(called_as).arg(path);
         let process = Coprocess::start(command, output)?;
         Ok(Self { process, file, known: Variables::from_environment(std::env::vars_os()) })
