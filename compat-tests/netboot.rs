@@ -1,0 +1,96 @@
+//! A whole client boots from what `ltsp-update-image` has made: kernel and ramdisk from the TFTP folder, its
+//! root from the real nbd-server, until the booted system itself reports on the serial console.
+
+// A test's log goes to its output.
+#![allow(clippy::print_stdout)]
+
+mod rigs;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rigs::nbd::Connection;
+use rigs::world::World;
+use rigs::{chroot, wait_for};
+
+/// What the booted system says last (see `rigs/netboot`).
+const UP: &str = "netboot-report: the system is up";
+
+/// An emulated machine takes about a quarter of a minute; a busy one may take its time.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The serial console of the last boot, kept for who wants to read it.
+const LOG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/netboot.log");
+
+// Must show 3 of the first capability.
+#[test]
+fn a_client_boots_from_the_image_with_the_stock_kernel_and_ramdisk() {
+    let world = World::new();
+    world.add_chroot("lab", &chroot::netboot());
+    // Cleaned, as an image for many clients should be.
+    world.run("ltsp-update-image --cleanup lab");
+    wait_for("nbd-server", || world.on_server(|| Connection::open("127.0.0.1", "/opt/ltsp/lab").ok()));
+
+    // The names that a boot menu uses, whatever the version: links to the newest kernel of a flavour (K50).
+    let tftp = Path::new("/srv/tftp/ltsp/lab");
+    let console = boot(&world, &tftp.join("vmlinuz-cloud-amd64"), &tftp.join("initrd.img-cloud-amd64"));
+
+    println!("The serial console of the booted client, also in {LOG}:\n{console}");
+    let report = |about: &str| {
+        let start = format!("netboot-report: {about} ");
+        let found = console.lines().find_map(|line| line.trim().strip_prefix(&start));
+        found.unwrap_or_else(|| panic!("the client reports no {about}")).to_owned()
+    };
+    let kernel = fs::read_link(world.path(tftp.join("vmlinuz-cloud-amd64"))).expect("the flavour's link");
+    assert_eq!(
+        Some(report("kernel").as_str()),
+        kernel.to_str().and_then(|name| name.strip_prefix("vmlinuz-"))
+    );
+    let root = report("root");
+    assert!(root.starts_with("/dev/nbd0 squashfs ro,"), "the root is {root}");
+    println!("Booted: kernel {}; root {root}", report("kernel"));
+}
+
+/// Boots a machine without a disk, in the network of the world, until it has switched itself off, and returns
+/// what it wrote to its serial console.
+fn boot(world: &World, kernel: &Path, initrd: &Path) -> String {
+    // The address under which such a machine finds its host; the server sees it as 127.0.0.1.
+    let append = "ro root=/dev/nbd0 nbdroot=10.0.2.2:/opt/ltsp/lab rootfstype=squashfs console=ttyS0";
+    let mut qemu = world
+        .command("qemu-system-x86_64")
+        .args(["-accel", "tcg", "-m", "1024", "-display", "none", "-monitor", "none", "-no-reboot"])
+        .args(["-nic", "user,model=virtio-net-pci", "-serial", "file:/run/console"])
+        .args(["-append", append])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initrd)
+        .spawn()
+        .expect("starting QEMU");
+    let console = || {
+        let bytes = fs::read(world.path("/run/console")).unwrap_or_default();
+        fs::write(LOG, &bytes).expect("keeping the console's log");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = qemu.try_wait().expect("waiting for QEMU") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            qemu.kill().expect("ending QEMU");
+            panic!("the client did not come up; its console ends with:\n{}", end_of(&console()));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let console = console();
+    assert!(status.success(), "QEMU ended with {status}");
+    assert!(console.contains(UP), "the client did not come up; its console ends with:\n{}", end_of(&console));
+    console
+}
+
+fn end_of(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
