@@ -154,6 +154,22 @@ impl Command {
         self
     }
 
+    /// Lets it have an open file of ours, under the same number.
+    #[must_use]
+    pub fn inherit(mut self, file: std::os::fd::OwnedFd) -> Self {
+        // SAFETY: between fork and exec only fcntl is called. The closure owns the file, which is thus
+        // open for as long as the program can be started.
+        unsafe {
+            self.inner.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?));
+        }
+        self
+    }
+
+    /// For [`crate::sys::daemon`] and [`crate::sys::coprocess`], which wait for it in their own way.
+    pub(super) fn into_inner(self) -> std::process::Command {
+        self.inner
+    }
+
     /// The command line as one would type it, for messages.
     pub fn line(&self) -> String {
         let words = std::iter::once(self.inner.get_program()).chain(self.inner.get_args());
@@ -190,11 +206,6 @@ impl Command {
     /// As for [`Command::status`].
     pub fn errors(self) -> Result<Finished> {
         self.finish(Stdio::inherit(), Stdio::piped())
-    }
-
-    /// What to start, for other ways of running it.
-    pub(super) fn into_inner(self) -> std::process::Command {
-        self.inner
     }
 
     fn finish(mut self, stdout: Stdio, stderr: Stdio) -> Result<Finished> {
