@@ -1,5 +1,6 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cleanup;
@@ -38,7 +39,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     let locator = Locator::new(&settings.base, reverting)?;
     guard::check(settings)?;
     let sources = locator.sources(&settings.operands)?;
-    let program = engine::choose(settings.engine, &settings.compression)?;
+    let words = engine::of_compression(&settings.compression);
+    // Where nothing is written it does not matter what could not be.
+    let builds = !reverting && settings.steps.image;
+    let program = if builds { engine::choose(settings.engine, &words)? } else { Program::BuiltIn };
     signals::catch()?;
     let outside = namespace::private_mounts()?;
 
@@ -46,7 +50,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder, program, outside };
+    let run = Run { settings, folder: &folder, words, program, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -57,6 +61,8 @@ pub fn run(settings: &Settings) -> Result<()> {
 struct Run<'a> {
     settings: &'a Settings,
     folder: &'a ImageFolder,
+    /// What is asked of the writer, in mksquashfs's words.
+    words: Vec<OsString>,
     program: Program,
     outside: Outside,
 }
@@ -123,7 +129,8 @@ impl Run<'_> {
             destination: &image.temporary,
             exclude_file,
             excludes: &more,
-            compression: &self.settings.compression,
+            words: &self.words,
+            prefix: None,
             program: self.program,
             estimate: &estimate,
             environment: &self.settings.child_environment,

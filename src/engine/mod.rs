@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::config::settings::{Compression, Engine};
+use crate::config::settings::Engine;
 use crate::error::{During, Error, Result, shown};
 use crate::excludes::Pattern;
 use crate::report;
@@ -20,6 +20,7 @@ use crate::squashfs::command_line::{self, Unknown};
 use crate::sys::command::{self, Changes, Command, Finished};
 
 pub use built_in::{NAME as WRITER, main as writer};
+pub use words::of_compression;
 
 /// The compressors that squashfs has numbers for (squashfs.rst, "compression options"), by the names
 /// that mksquashfs gives them.
@@ -36,8 +37,11 @@ pub struct Job<'a> {
     pub exclude_file: Option<&'a Path>,
     /// More exclude patterns.
     pub excludes: &'a [Pattern],
-    /// How to compress.
-    pub compression: &'a Compression,
+    /// What else is asked of the writer, in mksquashfs's words.
+    pub words: &'a [OsString],
+    /// What goes before the program, to give it another priority. None: `nice` and `ionice`, as far as
+    /// there are such.
+    pub prefix: Option<&'a [OsString]>,
     /// Which program.
     pub program: Program,
     /// How much room the image is likely to take.
@@ -61,14 +65,13 @@ pub enum Program {
 /// # Errors
 /// When the compressor has no meaning, mksquashfs is needed and missing, or the built-in writer was asked
 /// for by name and cannot do what it should.
-pub fn choose(engine: Engine, compression: &Compression) -> Result<Program> {
-    if let Some(name) = compression.compressor.first() {
-        if !COMPRESSORS.iter().any(|known| *known == name) {
-            return Err(Error::said(format!("`{}` is not a compressor of squashfs", shown(name)))
-                .hint(format!("use one of {}", COMPRESSORS.join(", "))));
-        }
+pub fn choose(engine: Engine, words: &[OsString]) -> Result<Program> {
+    let compressor = words.iter().skip_while(|word| *word != "-comp").nth(1);
+    if let Some(name) = compressor.filter(|name| !COMPRESSORS.iter().any(|known| *known == *name)) {
+        return Err(Error::said(format!("`{}` is not a compressor of squashfs", shown(name)))
+            .hint(format!("use one of {}", COMPRESSORS.join(", "))));
     }
-    let unknown = command_line::parse(&words::of_compression(compression)).err();
+    let unknown = command_line::parse(words).err();
     let program = match (engine, unknown) {
         (Engine::Mksquashfs, _) => Program::Mksquashfs,
         (_, None) => Program::BuiltIn,
@@ -127,7 +130,10 @@ pub fn verify(job: &Job<'_>) -> Result<()> {
 
 /// Both programs take the same words, so that one can stand for the other.
 fn command(job: &Job<'_>) -> Result<Command> {
-    let mut line = priority::words()?;
+    let mut line = match job.prefix {
+        Some(prefix) => prefix.to_vec(),
+        None => priority::words()?,
+    };
     line.push(job.program.path());
     line.extend([job.source.into(), job.destination.into()]);
     line.extend(words::of_job(job));

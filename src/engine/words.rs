@@ -12,7 +12,7 @@ pub(super) fn of_job(job: &Job<'_>) -> Vec<OsString> {
     if let Some(file) = job.exclude_file {
         words.extend(["-ef".into(), file.into()]);
     }
-    words.extend(of_compression(job.compression));
+    words.extend(job.words.iter().cloned());
     if !job.excludes.is_empty() {
         words.push("-e".into());
         words.extend(job.excludes.iter().map(|pattern| Pattern::text(pattern).to_owned()));
@@ -20,8 +20,8 @@ pub(super) fn of_job(job: &Job<'_>) -> Vec<OsString> {
     words
 }
 
-/// The words that say how to compress.
-pub(super) fn of_compression(compression: &Compression) -> Vec<OsString> {
+/// The words that say how to compress (U42, rows 9 and 10).
+pub fn of_compression(compression: &Compression) -> Vec<OsString> {
     let mut words = Vec::new();
     if compression.none {
         words.extend(["-noF", "-noD", "-noI", "-no-exports"].map(OsString::from));
