@@ -16,6 +16,8 @@
 //! 10. [`kernel`]: kernels and ramdisks into the TFTP directories;
 //! 11. [`nbd`]: the exports of nbd-server.
 //!
+//! Beside the walk stands [`migrate`]: from the settings of LTSP 5 to those of the modern front end.
+//!
 //! Below them lie [`sys`] (privileged effects, each owned by a value that undoes it), [`report`] and
 //! [`error`].
 
@@ -40,6 +42,8 @@ pub mod publish;
 
 pub mod kernel;
 pub mod nbd;
+
+pub mod migrate;
 
 pub mod sys;
 

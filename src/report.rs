@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -13,6 +14,8 @@ use crate::error::shown;
 
 /// Where the system's log daemon listens.
 const SYSLOG: &str = "/dev/log";
+
+static RESULTS_ONLY: AtomicBool = AtomicBool::new(false);
 
 struct Report {
     tool: String,
@@ -31,6 +34,12 @@ pub fn init(tool: &str) {
     if log::set_boxed_logger(Box::new(report)).is_ok() {
         log::set_max_level(LevelFilter::Debug);
     }
+}
+
+/// From now on, standard output is for results that programs read: messages that would go there go to
+/// standard error.
+pub fn keep_output_for_results() {
+    RESULTS_ONLY.store(true, Ordering::Relaxed);
 }
 
 /// Whether somebody watches standard output.
@@ -67,6 +76,7 @@ impl Log for Report {
             Level::Error => writeln!(std::io::stderr(), "{}: {text}", self.tool),
             Level::Warn => writeln!(std::io::stderr(), "{}: warning: {text}", self.tool),
             Level::Debug if !self.terminal => Ok(()),
+            _ if RESULTS_ONLY.load(Ordering::Relaxed) => writeln!(std::io::stderr(), "{text}"),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
         self.to_syslog(record.level(), &lines.join("; "));

@@ -135,17 +135,18 @@ pub fn image_settings(
         base_dir: directory(variables, "BASE_DIR")?,
         tftp_dir: directory(variables, "TFTP_DIR")?,
         sources: request.sources,
-        all_images: variables.get("ALL_IMAGES").is_some_and(|value| value == "1"),
+        all_images: is_one(variables, "ALL_IMAGES"),
         revert,
         backup,
         keep: keep(variables, backup)?,
         cleanup: cleanup && !omitted.contains(&Step::Cleanup),
+        trust_backing_files: is_one(variables, "TRUST_BACKING_FILES"),
         overlay: variables.get("OVERLAY").is_none_or(|value| value != "0"),
         excludes,
         engine: engine(variables)?,
         ionice: ionice(variables, owner)?,
         mksquashfs_params: expanded(variables.get("MKSQUASHFS_PARAMS").unwrap_or_default()),
-        verify: variables.non_empty("VERIFY").is_some_and(|value| value != "0"),
+        verify: is_one(variables, "VERIFY"),
         audit: audit(variables)?,
         dry_run: request.dry_run,
         json: request.json,
@@ -164,7 +165,8 @@ pub fn kernel_settings(variables: &Variables, sources: Vec<OsString>) -> Result<
         base_dir: directory(variables, "BASE_DIR")?,
         tftp_dir: directory(variables, "TFTP_DIR")?,
         sources,
-        all_images: variables.get("ALL_IMAGES").is_some_and(|value| value == "1"),
+        all_images: is_one(variables, "ALL_IMAGES"),
+        trust_backing_files: is_one(variables, "TRUST_BACKING_FILES"),
         kernel_initrd: kernel_rules(variables.get("KERNEL_INITRD").unwrap_or_default()),
         rpi_image: variables.non_empty("RPI_IMAGE").map(OsStr::to_owned),
         omitted: omitted(variables),
@@ -197,13 +199,21 @@ pub fn functions_to_omit(variables: &Variables) -> Vec<String> {
     names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| is_name(name)).collect()
 }
 
-fn directory(variables: &Variables, name: &str) -> Result<PathBuf> {
+/// The directory that a variable names, absolute.
+///
+/// # Errors
+/// When it is empty.
+pub fn directory(variables: &Variables, name: &str) -> Result<PathBuf> {
     let value = variables.get(name).unwrap_or_default();
     if value.is_empty() {
         return Err(Error::said(format!("{name} is empty{}", from(variables, name)))
             .hint("name a directory, or leave it out for the usual one"));
     }
     absolute(PathBuf::from(value))
+}
+
+fn is_one(variables: &Variables, name: &str) -> bool {
+    variables.get(name).is_some_and(|value| value == "1")
 }
 
 /// Only `0` switches it off (I2); and what to say about a value that somebody may have meant so.

@@ -136,6 +136,8 @@ pub struct ImageSettings {
     /// Work on a writable view. Otherwise the source itself is mounted, and cleanup changes it for good,
     /// which is for systems that are thrown away afterwards (S27).
     pub overlay: bool,
+    /// Read files outside of its folder that a disk image refers to.
+    pub trust_backing_files: bool,
     /// What stays out of the image (I27, I28); without it nothing does.
     pub excludes: Vec<Pattern>,
     /// Which program writes the image.
@@ -217,6 +219,8 @@ pub struct ModernKernelSettings {
     pub sources: Vec<OsString>,
     /// Without sources, more than three are meant (S19).
     pub all_images: bool,
+    /// Read files outside of its folder that a disk image refers to.
+    pub trust_backing_files: bool,
     /// Where to look for kernels before the usual places (K14).
     pub kernel_initrd: Vec<KernelRule>,
     /// The image whose `boot` directory is linked into the TFTP directory (K16); never empty.

@@ -153,6 +153,7 @@ mod tests {
             tftp_dir: dir.path().join("srv/tftp"),
             sources: Vec::new(),
             all_images: false,
+            trust_backing_files: false,
             kernel_initrd: Vec::new(),
             rpi_image: None,
             omitted: BTreeSet::new(),

@@ -13,12 +13,12 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::modern::{self, Globals};
+use crate::config::modern::{self, Globals, ImageRequest};
 use crate::config::network::{self, System};
 use crate::config::sections::{self, OWN, Selection};
-use crate::config::settings::Step;
+use crate::config::settings::{ImageSettings, ModernKernelSettings, Step};
 use crate::config::shell::session::{Code, Session};
 use crate::config::shell::{self, trust};
 use crate::config::variables::{Origin, Variables, is_name, words};
@@ -72,6 +72,7 @@ pub struct Start<'a> {
 #[derive(Debug)]
 pub struct Site {
     applet: &'static str,
+    etc: PathBuf,
     owner: u32,
     session: Session,
     /// What is set, at any time.
@@ -98,6 +99,7 @@ impl Site {
     ) -> Result<Self> {
         let mut site = Self {
             applet: start.applet,
+            etc: places.etc.to_owned(),
             owner: places.owner,
             session: Session::new("ltsp".as_ref(), start.output, OWN).with_functions(FUNCTIONS),
             variables: Variables::from_environment(environment),
@@ -149,9 +151,27 @@ impl Site {
         &self.drop_ins
     }
 
-    /// Steps that drop-in scripts do in our place.
-    pub fn replaced(&self) -> &BTreeSet<Step> {
-        &self.replaced
+    /// The settings of `ltsp image` by the variables as they are now, and what there is to warn about. Steps
+    /// that drop-in scripts do in our place are left out.
+    ///
+    /// # Errors
+    /// When a value has no meaning.
+    pub fn image_settings(&self, request: &ImageRequest) -> Result<(ImageSettings, Vec<String>)> {
+        let (mut settings, warnings) =
+            modern::image_settings(&self.variables, request.clone(), &self.etc, self.owner)?;
+        settings.cleanup &= !self.replaced.contains(&Step::Cleanup);
+        settings.omitted.extend(&self.replaced);
+        Ok((settings, warnings))
+    }
+
+    /// The same of `ltsp kernel`.
+    ///
+    /// # Errors
+    /// When a value has no meaning.
+    pub fn kernel_settings(&self, sources: Vec<OsString>) -> Result<ModernKernelSettings> {
+        let mut settings = modern::kernel_settings(&self.variables, sources)?;
+        settings.omitted.extend(&self.replaced);
+        Ok(settings)
     }
 
     /// Gives the drop-in scripts of a stage their turn, with these arguments. For an image, `image` is its

@@ -205,13 +205,13 @@ fn functions_of_ltsp_are_replaced_by_later_scripts_only_and_not_all_of_them_can_
     let out = world.dir.path().join("out");
     let world = world.with("OUT", out.to_str().unwrap());
     let mut site = world.load("image").unwrap();
-    assert_eq!(*site.replaced(), BTreeSet::from([Step::Users]));
+    assert_eq!(site.replaced, BTreeSet::from([Step::Users]));
     site.call(Stage::Cleaned, &[], None).unwrap();
     assert_eq!(world.read("out"), "mine\n");
 
     let world = World::new(&[("etc/ltsp/server/image/55-cleanup.sh", "cleanup_main() { X=$((X+1)); }\n")]);
     let mut site = world.load("image").unwrap();
-    assert_eq!(*site.replaced(), BTreeSet::from([Step::Cleanup]));
+    assert_eq!(site.replaced, BTreeSet::from([Step::Cleanup]));
     site.call(Stage::Cleaned, &[], None).unwrap();
     assert_eq!(value(&site, "X"), "1");
 
