@@ -1,6 +1,8 @@
 //! `ltsp.conf` as the installed LTSP evaluates it and as we do: generated files, and the variables that a hook
 //! sees after them. Needs root and the package ltsp.
 
+#![allow(clippy::print_stdout)]
+
 mod generate;
 mod run;
 

@@ -22,7 +22,14 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 /// When a wanted line holds a pattern that cannot be one.
 pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Pattern>> {
     let mut patterns = Vec::new();
-    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+    let lines = || (1..).zip(text.split(|&byte| byte == b'\n'));
+    if let Some((number, _)) = lines().find(|(_, line)| line.ends_with(b"\r")) {
+        log::warn!(
+            "{name}, line {number}: it ends in a carriage return (DOS line end), which is part of the \
+             pattern; sed -i 's/\\r$//' removes them"
+        );
+    }
+    for (number, line) in lines() {
         let Some(text) = pattern_of(line).filter(|_| wanted(line)) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
             .map_err(|error| Error::said(format!("{name}, line {number}: {error}")))?;
@@ -36,8 +43,8 @@ pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) 
 fn pattern_of(line: &[u8]) -> Option<&[u8]> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != 0x0b)?;
     match &line[start..] {
-        [b'#', ..] => None,
-        [b'\\', rest @ ..] if !rest.is_empty() => Some(rest),
+        [b'#', ..] | [b'\\'] => None,
+        [b'\\', rest @ ..] => Some(rest),
         pattern => Some(pattern),
     }
 }
@@ -59,6 +66,7 @@ mod tests {
             ("   ", None),
             ("\\#x", Some("#x")),
             ("\\ x", Some(" x")),
+            ("  \\", None),
             ("a\\*", Some("a\\*")),
         ] {
             assert_eq!(pattern_of(line.as_bytes()), pattern.map(str::as_bytes), "{line:?}");
