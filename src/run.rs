@@ -1,4 +1,9 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
+//!
+//! [`images`] and [`kernels`] are those of `ltsp image` and `ltsp kernel`.
+
+pub mod images;
+pub mod kernels;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ pub mod getopt;
 
 mod config_tool;
 mod help;
+mod ltsp;
 mod nbdswapd;
 mod update_image;
 mod update_kernels;
@@ -61,6 +62,9 @@ fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     let first = args.next().filter(|name| !name.is_empty());
     let called_as = std::env::var_os(TOOL).or(first).unwrap_or_else(|| update_image::NAME.into());
     let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
+    if name == ltsp::NAME {
+        return ltsp::main(args.collect());
+    }
     report::init(&shown(name));
     let outcome = match TOOLS.iter().find(|(tool, _)| is_called(tool, name)) {
         Some((tool, main)) => main(Call { tool, called_as: &called_as }, args.collect()),

@@ -22,7 +22,7 @@ use crate::sys::signals;
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of a child's output is kept, in bytes from the end.
 const KEPT: usize = 64 * 1024;
@@ -178,7 +178,7 @@ impl Command {
         self
     }
 
-    /// For [`crate::sys::daemon`], which waits for it in its own way.
+    /// For [`crate::sys::daemon`] and [`crate::sys::coprocess`], which wait for it in their own way.
     pub(super) fn into_inner(self) -> std::process::Command {
         self.inner
     }
@@ -333,7 +333,7 @@ fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
     }
 }
 
-fn timespec(time: Duration) -> Timespec {
+pub(super) fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(time.subsec_nanos()),
