@@ -15,8 +15,8 @@ packages() {
     echo gcc libc6-dev make
     echo nbd-server libnbd-bin mmdebstrap debian-archive-keyring iproute2 attr procps
     [ "$1" = check ] || return 0
-    echo busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng
-    echo qemu-system-x86
+    echo btrfs-progs busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng xfsprogs xz-utils zstd
+    echo qemu-system-x86 qemu-utils
     echo ltsp openssh-client openssl
 }
 

@@ -4,7 +4,8 @@
 //! One run is one walk through these rooms, in this order:
 //!
 //! 1. [`cli`]: a command line becomes
-//! 2. [`config`]: with the configuration files, a complete [`config::settings::Settings`];
+//! 2. [`config`]: with the configuration files, a complete [`config::settings::Settings`]; for the
+//!    modern front end [`site`] adds the admin's hooks and drop-in scripts;
 //! 3. [`run`]: the walk itself, the only room that knows all the others;
 //! 4. [`source`]: from the name an admin typed to a chroot and the name of its image;
 //! 5. [`overlay`]: a writable view of that chroot, which
@@ -16,11 +17,15 @@
 //! 11. [`kernel`]: kernels and ramdisks into the TFTP directories;
 //! 12. [`nbd`]: the exports of nbd-server.
 //!
+//! Beside the walk stands [`migrate`]: from the settings of LTSP 5 to those of the modern front end.
+//!
 //! Below them lie [`sys`] (privileged effects, each owned by a value that undoes it), [`report`] and
 //! [`error`].
 
 pub mod cli;
 pub mod config;
+pub mod site;
+
 pub mod run;
 pub mod source;
 
@@ -39,6 +44,8 @@ pub mod publish;
 
 pub mod kernel;
 pub mod nbd;
+
+pub mod migrate;
 
 pub mod sys;
 

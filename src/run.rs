@@ -1,4 +1,9 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
+//!
+//! [`images`] and [`kernels`] are those of `ltsp image` and `ltsp kernel`.
+
+pub mod images;
+pub mod kernels;
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -144,6 +149,7 @@ impl Run<'_> {
             source: root,
             destination: &image.temporary,
             exclude_file: self.settings.exclude_file.as_deref(),
+            listed: &self.listed,
             excludes: &more,
             words: &self.words,
             prefix: None,
