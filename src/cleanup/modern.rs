@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::config::settings::Step;
 use crate::error::{Error, Result, shown};
 use crate::sys::confined::Root;
 use crate::sys::signals;
@@ -11,64 +12,48 @@ use super::login_defs::Ranges;
 use super::system_accounts::keep_system_accounts;
 use super::{histories, logs, machine_id, network, network_secrets, packages, renewal};
 
-/// A step, in the order in which they are taken (I9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// Printers of CUPS (I10).
-    Printers,
-    /// Users and groups of people, and all passwords (I11-I21).
-    Accounts,
-    /// A name server that only the server has (I22).
-    NameResolution,
-    /// ssh host keys (I23).
-    SshHostKeys,
-    /// The snakeoil certificate (I24).
-    Certificate,
-    /// Logs, fstab and debconf's passwords (I25).
-    Files,
-    /// The machine's id, which the original leaves in the image.
-    MachineId,
-    /// Passwords of NetworkManager's connections.
-    NetworkSecrets,
-    /// What was typed into shells.
-    Histories,
+/// A step, with its name in `OMIT_FUNCTIONS` (F36) and what it does.
+struct Task {
+    step: Step,
+    name: &'static str,
+    run: fn(&Root, &mut Cleaned) -> Result<()>,
 }
 
-impl Step {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Printers,
-        Self::Accounts,
-        Self::NameResolution,
-        Self::SshHostKeys,
-        Self::Certificate,
-        Self::Files,
-        Self::MachineId,
-        Self::NetworkSecrets,
-        Self::Histories,
-    ];
-
-    /// Its name in `OMIT_FUNCTIONS` (F36); the last three are ours.
-    pub fn function(self) -> &'static str {
-        match self {
-            Self::Printers => "remove_printers",
-            Self::Accounts => "remove_users",
-            Self::NameResolution => "resolv_conf",
-            Self::SshHostKeys => "ssh_host_keys",
-            Self::Certificate => "ssl_cert",
-            Self::Files => "truncate_files",
-            Self::MachineId => "machine_id",
-            Self::NetworkSecrets => "network_secrets",
-            Self::Histories => "shell_histories",
-        }
-    }
-
-    /// The step of that name in `OMIT_FUNCTIONS`; none if it names something else. `cleanup_main` there,
-    /// and `cleanup` in `LTSP_SKIP_SCRIPTS` (F37), stand for all of them: then there is no cleanup.
-    pub fn named(function: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.function() == function)
-    }
-}
+/// In the order of I9; the last three are ours.
+const TASKS: [Task; 9] = [
+    Task { step: Step::Printers, name: "remove_printers", run: |root, _| network::printers(root) },
+    Task {
+        step: Step::Users,
+        name: "remove_users",
+        run: |root, _| keep_system_accounts(root, &Ranges::of_server(root)?),
+    },
+    Task { step: Step::ResolvConf, name: "resolv_conf", run: |root, _| network::name_resolution(root) },
+    Task { step: Step::SshHostKeys, name: "ssh_host_keys", run: |root, _| renewal::ssh_host_keys(root) },
+    Task {
+        step: Step::SslCert,
+        name: "ssl_cert",
+        run: |root, cleaned| {
+            cleaned.renewed.extend(renewal::snakeoil_certificate(root)?);
+            Ok(())
+        },
+    },
+    Task {
+        step: Step::TruncateFiles,
+        name: "truncate_files",
+        run: |root, _| {
+            logs::empty_topmost(root)?;
+            logs::empty(root, "etc/fstab")?;
+            packages::debconf_passwords(root)
+        },
+    },
+    Task { step: Step::MachineId, name: "machine_id", run: |root, _| machine_id::reset(root) },
+    Task {
+        step: Step::NetworkSecrets,
+        name: "network_secrets",
+        run: |root, _| network_secrets::remove(root),
+    },
+    Task { step: Step::Histories, name: "shell_histories", run: |root, _| histories::remove(root) },
+];
 
 /// What became of a cleanup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,20 +63,20 @@ pub struct Cleaned {
     pub renewed: Vec<PathBuf>,
 }
 
-/// Cleans `root`, a writable view, but for the steps in `omitted`. Its [name](Root::name) is that of the
-/// source. Nothing of the root is run, and no link in it leads out of it.
+/// Cleans `root`, a writable view, but for the steps in `omitted` (F36). Its [name](Root::name) is that of
+/// the source. Nothing of the root is run, and no link in it leads out of it.
 ///
 /// # Errors
 /// The first step that fails ends it; when a signal comes.
 pub fn clean(root: &Root, omitted: &BTreeSet<Step>) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
-    for step in Step::ALL {
+    for task in TASKS {
         signals::check()?;
-        if omitted.contains(&step) {
-            log::info!("Omitting {}", step.function());
+        if omitted.contains(&task.step) {
+            log::info!("Omitting {}", task.name);
             continue;
         }
-        take(step, root, &mut cleaned).map_err(|error| {
+        (task.run)(root, &mut cleaned).map_err(|error| {
             let status = error.status();
             Error::said(format!("the cleanup of {} failed: {error}", shown(root.name()))).with_status(status)
         })?;
@@ -99,30 +84,10 @@ pub fn clean(root: &Root, omitted: &BTreeSet<Step>) -> Result<Cleaned> {
     Ok(cleaned)
 }
 
-fn take(step: Step, root: &Root, cleaned: &mut Cleaned) -> Result<()> {
-    match step {
-        Step::Printers => network::printers(root),
-        Step::Accounts => keep_system_accounts(root, &Ranges::of_server(root)?),
-        Step::NameResolution => network::name_resolution(root),
-        Step::SshHostKeys => renewal::ssh_host_keys(root),
-        Step::Certificate => {
-            cleaned.renewed.extend(renewal::snakeoil_certificate(root)?);
-            Ok(())
-        }
-        Step::Files => {
-            logs::empty_topmost(root)?;
-            logs::empty(root, "etc/fstab")?;
-            packages::debconf_passwords(root)
-        }
-        Step::MachineId => machine_id::reset(root),
-        Step::NetworkSecrets => network_secrets::remove(root),
-        Step::Histories => histories::remove(root),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::modern::FUNCTIONS;
     use std::fs;
     use std::path::Path;
 
@@ -142,13 +107,10 @@ mod tests {
 
     // F36
     #[test]
-    fn steps_have_the_names_of_the_originals_functions() {
-        for step in Step::ALL {
-            assert_eq!(Step::named(step.function()), Some(step));
+    fn steps_are_named_as_omit_functions_names_them() {
+        for task in TASKS {
+            assert!(FUNCTIONS.contains(&(task.name, task.step)), "{}", task.name);
         }
-        assert_eq!(Step::named("remove_users"), Some(Step::Accounts));
-        assert_eq!(Step::named("cleanup_main"), None);
-        assert!(Step::ALL.is_sorted());
     }
 
     // I9
@@ -172,7 +134,7 @@ mod tests {
         assert_eq!(all.read("etc/passwd").unwrap().unwrap(), b"root:x:0:0::/:\n");
 
         let (_dir, none) = root(&files);
-        clean(&none, &Step::ALL.into_iter().collect()).unwrap();
+        clean(&none, &TASKS.into_iter().map(|task| task.step).collect()).unwrap();
         for (path, text) in files {
             assert_eq!(none.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
         }

@@ -38,10 +38,7 @@ impl Image {
 
     /// Removes the generations above `keep`. Clients that still run from one of them lose their root, so
     /// this is for an admin who has said how many to keep.
-    ///
-    /// # Errors
-    /// When the folder cannot be read, or one cannot be removed.
-    pub fn remove_generations_above(&self, keep: u32) -> Result<()> {
+    pub(super) fn remove_generations_above(&self, keep: u32) -> Result<()> {
         for number in self.generations()?.into_iter().filter(|number| number.get() > keep) {
             let path = self.generation(number);
             std::fs::remove_file(&path).during("remove the old image", &path)?;
@@ -137,7 +134,7 @@ impl Image {
 
 /// How the backup came to be.
 pub(super) enum Kept {
-    /// The image has both names; the new one is still to be renamed.
+    /// The image has both names, or none need be kept; the new one is still to be renamed.
     Linked,
     /// The new image already has its name.
     Exchanged,

@@ -162,7 +162,8 @@ impl Unpublished<'_> {
     /// Gives the finished image its name; its size in bytes.
     ///
     /// A present image that is no regular file (a block device, a link to one) is replaced without a
-    /// backup (U71).
+    /// backup (U71). Generations beyond those that are to stay are removed; but not if only one is to stay,
+    /// which nobody need have asked for.
     ///
     /// # Errors
     /// When a signal came, or flushing or renaming fails; the present image and its backups are then as
@@ -175,15 +176,19 @@ impl Unpublished<'_> {
         file.sync_all().during("flush", &image.temporary)?;
         let size = file.metadata().during("look up", &image.temporary)?.len();
         signals::check()?;
-        let present = names::is_file(&image.current);
-        if let Some(keep) = NonZeroU32::new(self.keep).filter(|_| present) {
-            if let Kept::Exchanged = image.keep_backups(keep)? {
-                self.published = true;
-                return Ok(size);
+        let kept = match NonZeroU32::new(self.keep).filter(|_| names::is_file(&image.current)) {
+            Some(keep) => image.keep_backups(keep)?,
+            None => Kept::Linked,
+        };
+        if let Kept::Linked = kept {
+            names::rename(&image.temporary, &image.current)?;
+        }
+        self.published = true;
+        if self.keep > 1 {
+            if let Err(error) = image.remove_generations_above(self.keep) {
+                log::warn!("{error}"); // the new image is there all the same
             }
         }
-        names::rename(&image.temporary, &image.current)?;
-        self.published = true;
         Ok(size)
     }
 }
