@@ -38,6 +38,8 @@ pub struct Case {
     stderr_mentions: Vec<String>,
     #[serde(default)]
     output_mentions: Vec<String>,
+    stdout_lines: Option<Vec<String>>,
+    stderr_lines: Option<Vec<String>>,
     #[serde(default, rename = "calls")]
     _calls: IgnoredAny,
     deviation: Option<Deviation>,
@@ -73,7 +75,17 @@ pub struct Expectation {
     pub stdout_mentions: Vec<String>,
     pub stderr_mentions: Vec<String>,
     pub output_mentions: Vec<String>,
+    /// All lines of standard output, `*` in them for any characters.
+    pub stdout_lines: Option<Vec<String>>,
+    /// The same of standard error.
+    pub stderr_lines: Option<Vec<String>>,
+    /// What no output may hold, because it speaks of our insides.
+    pub never: &'static [&'static str],
 }
+
+/// What only a mistake of ours can show to an admin: temporary places in the stead of the chroot's own,
+/// words of Rust, addresses in /proc.
+const NEVER: [&str; 5] = ["/tmp/ltsp-", "/proc/self", "(os error", "panicked", "RUST_BACKTRACE"];
 
 const MENTIONS: [&str; 3] = ["stdout_mentions", "stderr_mentions", "output_mentions"];
 
@@ -104,8 +116,16 @@ impl Case {
         }
         expected.retain(|name, _| !MENTIONS.contains(&name.as_str()));
         let [stdout_mentions, stderr_mentions, output_mentions] = mentions;
-        let observed = Value::Object(expected);
-        Expectation { observed, ignore, stdout_mentions, stderr_mentions, output_mentions }
+        Expectation {
+            observed: Value::Object(expected),
+            ignore,
+            stdout_mentions,
+            stderr_mentions,
+            output_mentions,
+            stdout_lines: self.stdout_lines.clone(),
+            stderr_lines: self.stderr_lines.clone(),
+            never: if standard == Standard::Replacement { &NEVER } else { &[] },
+        }
     }
 }
 

@@ -29,6 +29,24 @@ pub fn differences(expectation: &Expectation, outcome: &Outcome) -> Vec<String> 
             }
         }
     }
+    for (name, expected, text) in [
+        ("stdout", &expectation.stdout_lines, &outcome.stdout),
+        ("stderr", &expectation.stderr_lines, &outcome.stderr),
+    ] {
+        if let Some(expected) = expected {
+            let lines: Vec<&str> = text.lines().collect();
+            let fits = lines.len() == expected.len()
+                && expected.iter().zip(&lines).all(|(pattern, line)| matches(pattern, line));
+            if !fits {
+                found.push(format!("{name}: expected the lines {expected:?}"));
+            }
+        }
+    }
+    for word in expectation.never {
+        if outcome.stdout.contains(word) || outcome.stderr.contains(word) {
+            found.push(format!("the output holds {word:?}"));
+        }
+    }
     found
 }
 

@@ -1,10 +1,11 @@
-//! Compatibility tests: recorded runs of the original programs, repeated with this package's binary.
+//! Compatibility tests: recorded runs of the original programs, repeated with this package's binary; and
+//! runs of our own, for what the original cannot do or never promised.
 //!
-//! Each file in `recorded/` says what a machine looks like, what is run on it and what an outsider can see
-//! afterwards. A case takes this way:
+//! Each file in `recorded/` and `ours/` says what a machine looks like, what is run on it and what an
+//! outsider can see afterwards. A case takes this way:
 //!
 //! 1. [`options`], [`suite`]: which cases, how many at a time, and the count at the end;
-//! 2. [`case`], [`setup`], [`tree`]: a file becomes a typed case;
+//! 2. [`variants`], [`case`], [`setup`], [`tree`]: a file becomes typed cases;
 //! 3. [`sandbox`]: the program starts itself anew in namespaces of its own, and there
 //! 4. [`machine`] lays a writable layer over the root that [`root_fs`] has built, and moves into it;
 //! 5. [`world`], [`entry`], [`stand_ins`]: the setup of the case;
@@ -25,6 +26,7 @@ mod case;
 mod ordered;
 mod setup;
 mod tree;
+mod variants;
 
 mod sandbox;
 

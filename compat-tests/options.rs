@@ -11,6 +11,7 @@ usage: cargo test --test compat -- [OPTION...] [FILTER...]
 
   FILTER            only the cases whose name contains one of these texts
   --list            print the names of the cases, run nothing
+  --show            print what the cases show, each as one line of JSON, and judge nothing
   --jobs N          run N cases at a time (default: one per processor)
   --original        compare with what the original did, where a case records that
   -h, --help        print this text
@@ -24,6 +25,7 @@ environment:
 pub struct Options {
     pub filters: Vec<String>,
     pub list: bool,
+    pub show: bool,
     pub help: bool,
     pub jobs: usize,
     pub standard: Standard,
@@ -40,6 +42,7 @@ impl Options {
         let mut options = Self {
             filters: Vec::new(),
             list: false,
+            show: false,
             help: false,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             standard: Standard::Replacement,
@@ -51,6 +54,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--list" => options.list = true,
+                "--show" => options.show = true,
                 "--original" => options.standard = Standard::Original,
                 "-h" | "--help" => options.help = true,
                 // The second name is what cargo's users know from other tests.

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::suite::{Check, Verdict};
+use crate::variants::merge;
 
 /// The recorded case whose expectation is used.
 pub const BASIS: &str = "plain-micro";
@@ -233,17 +234,5 @@ fn check(basis: &Value, name: &str, line: &str, reported: &[&str], change: &Valu
         title: title.to_owned(),
         case: case.to_string(),
         verdict: Verdict::Reports(reported.iter().map(|start| (*start).to_owned()).collect()),
-    }
-}
-
-/// Objects merge, everything else replaces.
-fn merge(value: &mut Value, change: &Value) {
-    match (value, change) {
-        (Value::Object(value), Value::Object(change)) => {
-            for (name, change) in change {
-                merge(value.entry(name.clone()).or_insert(Value::Null), change);
-            }
-        }
-        (value, change) => *value = change.clone(),
     }
 }

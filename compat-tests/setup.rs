@@ -154,6 +154,8 @@ pub enum MountKind {
     Tmpfs,
     Ext4,
     Bind,
+    /// Of the directory `source`; what is written there is lost.
+    Overlay,
 }
 
 /// A squashfs image made before the run, recognised afterwards by its bytes.

@@ -136,6 +136,15 @@ fn attach(mount: &Mount, number: usize) -> Result<()> {
     match mount.kind {
         MountKind::Tmpfs => command.args(["-t", "tmpfs", "tmpfs"]),
         MountKind::Bind => command.arg("--bind").arg(mount.source.as_deref().unwrap_or("/")),
+        MountKind::Overlay => {
+            let layer = PathBuf::from(format!("{STAGE}/overlay-{number}"));
+            let (upper, work) = (layer.join("upper"), layer.join("work"));
+            make_parents(&upper.join("x"))?;
+            make_parents(&work.join("x"))?;
+            let lower = mount.source.as_deref().unwrap_or("/");
+            let layers = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
+            command.args(["-t", "overlay", "-o", &layers, "overlay"])
+        }
         MountKind::Ext4 => {
             let image = PathBuf::from(format!("{STAGE}/ext4-{number}"));
             let file = fs::File::create(&image).during("create", &image)?;

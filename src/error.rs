@@ -54,8 +54,25 @@ impl Error {
 
     /// The end of a run that a signal asked for. Its exit status is 128 + `signal` (D17).
     pub fn interrupted(signal: i32) -> Self {
-        Self::said(format!("stopped by signal {signal}; nothing was published after it"))
+        let name = match signal {
+            1 => "SIGHUP".to_owned(),
+            2 => "SIGINT".to_owned(),
+            3 => "SIGQUIT".to_owned(),
+            15 => "SIGTERM".to_owned(),
+            number => format!("signal {number}"),
+        };
+        Self::said(format!("stopped by {name}; nothing was published after it"))
             .with_status(u8::try_from(128 + signal).unwrap_or(1))
+    }
+
+    /// The same failure as that of an action on a file that the admin knows of.
+    #[must_use]
+    pub fn as_failure_to(mut self, action: &str, path: impl AsRef<Path>) -> Self {
+        let reason = match self.what {
+            What::Failed { reason, .. } | What::Said(reason) => reason,
+        };
+        self.what = What::Failed { action: action.to_owned(), path: Some(path.as_ref().to_owned()), reason };
+        self
     }
 
     /// What the admin can do about it.
@@ -129,7 +146,7 @@ pub fn shown(path: impl AsRef<Path>) -> String {
 }
 
 /// The operating system's reason without Rust's "(os error N)".
-fn reason(source: &io::Error) -> String {
+pub fn reason(source: &io::Error) -> String {
     let text = source.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),

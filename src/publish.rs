@@ -6,10 +6,10 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with, statvfs};
+use rustix::fs::{Access, AtFlags, CWD, RenameFlags, access, linkat, renameat_with, statvfs};
 use rustix::io::Errno;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::sys::lock::FolderLock;
 use crate::sys::signals;
 
@@ -39,7 +39,26 @@ impl ImageFolder {
     /// When it cannot be made, or another run is at work in it (D36).
     pub fn open(base: &Path) -> Result<Self> {
         let path = base.join("images");
-        fs::create_dir_all(&path).during("make the folder of images", &path)?;
+        let failed = |source| {
+            Error::io("make the folder of images", &path, source)
+                .hint("images are kept in the directory images of the base directory")
+        };
+        fs::create_dir_all(base).map_err(failed)?;
+        match fs::create_dir(&path) {
+            Ok(()) => {
+                let mode = fs::metadata(&path).during("look up", &path)?.permissions().mode();
+                if mode & 0o001 == 0 {
+                    log::info!("Only some users can enter {}: `chmod 755` it for nbd-server", shown(&path));
+                }
+            }
+            Err(_) if path.is_dir() => {}
+            Err(_) if path.is_symlink() => {
+                let reason = "it is a link that leads nowhere";
+                return Err(Error::new("use the folder of images", &path, reason));
+            }
+            Err(source) => return Err(failed(source)),
+        }
+        access(&path, Access::WRITE_OK).during("write images in", &path)?;
         let lock = FolderLock::acquire(&path)?;
         Ok(Self { path, _lock: lock })
     }
@@ -81,13 +100,20 @@ impl Image {
     }
 
     /// A new image to be written to [`Image::temporary`]; until it is published, dropping it removes
-    /// that file. A leftover of an earlier run is removed (U47).
+    /// that file. `backup`: the present image is to be kept then. A leftover of an earlier run is removed (U47).
     ///
     /// # Errors
     /// When the leftover cannot be removed, or a directory has the image's name.
-    pub fn begin(&self) -> Result<Unpublished<'_>> {
-        if self.current.is_dir() {
-            return Err(Error::new("write the image", &self.current, "there is a directory of that name"));
+    pub fn begin(&self, backup: bool) -> Result<Unpublished<'_>> {
+        let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        let in_the_way = [&self.temporary, &self.current, &self.backup].into_iter().find(|path| {
+            let needed = *path != &self.backup || backup && is_file(&self.current);
+            needed && is_directory(path)
+        });
+        if let Some(path) = in_the_way {
+            return Err(
+                Error::new("write the image", path, "there is a directory of that name").hint("move it away")
+            );
         }
         remove_if_there(&self.temporary)?;
         Ok(Unpublished { image: self, published: false })
@@ -146,10 +172,13 @@ impl Image {
         let spare = PathBuf::from(spare);
         remove_if_there(&spare)?;
         match self.link(&spare) {
-            Ok(()) => {
-                self.rename(&spare, &self.backup)?;
-                Ok(Kept::Linked)
-            }
+            Ok(()) => match self.rename(&spare, &self.backup) {
+                Ok(()) => Ok(Kept::Linked),
+                Err(error) => {
+                    let _ = fs::remove_file(&spare); // the rename's error is the one to be told
+                    Err(error)
+                }
+            },
             Err(linking) => {
                 match renameat_with(CWD, &self.temporary, CWD, &self.current, RenameFlags::EXCHANGE) {
                     Ok(()) => {
@@ -274,7 +303,7 @@ mod tests {
     }
 
     fn published(image: &Image, content: &str, backup: bool) {
-        let new = image.begin().unwrap();
+        let new = image.begin(true).unwrap();
         write(&image.temporary, content);
         new.publish(backup).unwrap();
     }
@@ -336,7 +365,7 @@ mod tests {
         let image = folder.image("amd64".as_ref());
         published(&image, "one", true);
         write(&image.temporary, "stale");
-        let new = image.begin().unwrap();
+        let new = image.begin(true).unwrap();
         assert_eq!(read(&image.temporary), None);
         write(&image.temporary, "half");
         drop(new);
@@ -349,7 +378,7 @@ mod tests {
     fn a_published_image_can_be_read_by_everybody() {
         let (_base, folder) = folder();
         let image = folder.image("amd64".as_ref());
-        let new = image.begin().unwrap();
+        let new = image.begin(true).unwrap();
         write(&image.temporary, "x");
         fs::set_permissions(&image.temporary, Permissions::from_mode(0o600)).unwrap();
         new.publish(true).unwrap();

@@ -55,7 +55,13 @@ fn syslog(tool: &str) -> Option<Mutex<Logger<LoggerBackend, Formatter3164>>> {
     let process = tool.to_owned();
     let formatter =
         Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process, pid: std::process::id() };
-    syslog::unix_custom(formatter, SYSLOG).ok().map(Mutex::new)
+    let logger = syslog::unix_custom(formatter, SYSLOG).ok()?;
+    // One that has stopped reading must not stop us.
+    match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_nonblocking(true).ok()?,
+        _ => return None,
+    }
+    Some(Mutex::new(logger))
 }
 
 impl Log for Report {

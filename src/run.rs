@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::cleanup;
 use crate::config::settings::{Action, Settings};
 use crate::engine::{self, Program};
-use crate::error::{Result, shown};
+use crate::error::{Error, Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::nbd::guard;
 use crate::overlay::View;
@@ -28,7 +28,8 @@ use crate::sys::{mount_table, signals};
 /// Where dpkg keeps its locks and its database.
 const DPKG: &str = "/var/lib/dpkg";
 
-/// Names the root that the kernel step is to take kernels from, to the program that does it (D7 c).
+/// Names the root that the kernel step is to take kernels from, to the program that does it (D7 c). Empty
+/// if it is to look for the root itself: it then only tells who calls.
 pub const KERNEL_ROOT: &str = "LTSP_UPDATE_KERNELS_ROOT";
 
 /// Makes, or reverts, the images that the settings ask for; publishes them, their kernels and their
@@ -48,14 +49,24 @@ pub fn run(settings: &Settings) -> Result<()> {
     // Where nothing is written it does not matter what could not be.
     let builds = !reverting && settings.steps.image;
     let program = if builds { engine::choose(settings.engine, &words)? } else { Program::BuiltIn };
+    // Read here so that a mistake in it is told at once, and once.
+    let listed = match &settings.exclude_file {
+        Some(file) if builds => excludes::read_file(file)?,
+        _ => Vec::new(),
+    };
     signals::catch()?;
-    let outside = namespace::private_mounts()?;
+    // In a container that forbids it an image can still be made, only not of a view.
+    let outside = match namespace::private_mounts() {
+        Ok(outside) => Some(outside),
+        Err(error) if settings.cleanup => return Err(error),
+        Err(_) => None,
+    };
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
         sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
     }
-    let run = Run { settings, folder: &folder, words, program, outside };
+    let run = Run { settings, folder: &folder, words, program, listed, outside };
     let mut published = false;
     let done = sources.iter().try_for_each(|source| run.one(source, &mut published));
     // What was published must not lack its export because a later step failed.
@@ -69,7 +80,9 @@ struct Run<'a> {
     /// What is asked of the writer, in mksquashfs's words.
     words: Vec<OsString>,
     program: Program,
-    outside: Outside,
+    /// What the exclude file leaves out.
+    listed: Vec<Pattern>,
+    outside: Option<Outside>,
 }
 
 /// A cleaned view, and the lock that keeps packages from changing below it. The view goes first.
@@ -115,24 +128,26 @@ impl Run<'_> {
         let packages = running.then(|| PackageLock::acquire(Path::new(DPKG))).transpose()?;
         let view = View::new(&source.chroot, &self.settings.excluded_mounts)?;
         let root = Root::open(view.root())?.known_as(&source.chroot);
-        cleanup::clean(&root, &self.settings.child_environment)?;
+        let cleaned = cleanup::clean(&root, &self.settings.child_environment);
+        if let Some(outside) = &self.outside {
+            namespace::end_others(outside);
+        }
+        cleaned?;
         Ok(Cleaned { view, _packages: packages })
     }
 
     fn write(&self, source: &Source, root: &Path, image: &Image) -> Result<()> {
-        let exclude_file = self.settings.exclude_file.as_deref();
-        let listed = exclude_file.map(excludes::read_file).transpose()?.unwrap_or_default();
         let more = self.excludes(source, root)?;
-        let all = Excludes::new(listed.into_iter().chain(more.iter().cloned()).collect());
+        let all = Excludes::new(self.listed.iter().chain(&more).cloned().collect());
         let estimate = Estimate::of(root, &all, !self.settings.compression.none)?;
         estimate.check(&image.temporary)?;
 
-        let new = image.begin()?;
+        let new = image.begin(self.settings.backup)?;
         log::debug!("Making an image of {}", shown(&source.chroot));
         let job = engine::Job {
             source: root,
             destination: &image.temporary,
-            exclude_file,
+            exclude_file: self.settings.exclude_file.as_deref(),
             excludes: &more,
             words: &self.words,
             prefix: None,
@@ -178,10 +193,8 @@ impl Run<'_> {
         let reverting = self.settings.action == Action::Revert;
         let mut command = tool("ltsp-update-kernels")
             .changes(&self.settings.child_environment)
-            .env("PREFER_NBD_IMAGE", if reverting { "true" } else { "" });
-        if let Some(root) = root {
-            command = command.env(KERNEL_ROOT, root);
-        }
+            .env("PREFER_NBD_IMAGE", if reverting { "true" } else { "" })
+            .env(KERNEL_ROOT, root.unwrap_or(Path::new("")));
         if let Some(list) = &self.settings.tftp_dirs {
             command = command.arg("--tftpdirs").arg(list);
         }
@@ -192,7 +205,7 @@ impl Run<'_> {
         if source.name.as_encoded_bytes().starts_with(b"-") {
             command = command.arg("--");
         }
-        told(command.arg(&source.name))
+        told(command.arg(&source.name), "the kernels of this image are not published")
     }
 
     /// `ltsp-config nbd-server` for the images of this base directory (U75, D4).
@@ -200,9 +213,13 @@ impl Run<'_> {
         if !self.settings.steps.exports {
             return Ok(());
         }
-        // It may start nbd-server, which must not stay in our private mount namespace.
-        let command = tool("ltsp-config").changes(&self.settings.child_environment).outside(&self.outside);
-        told(command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server"))
+        let mut command = tool("ltsp-config").changes(&self.settings.child_environment);
+        if let Some(outside) = &self.outside {
+            // It may start nbd-server, which must not stay in our private mount namespace.
+            command = command.outside(outside);
+        }
+        let command = command.arg("--quiet").arg("-b").arg(&self.settings.base).arg("nbd-server");
+        told(command, "the exports of nbd-server are not up to date")
     }
 }
 
@@ -212,10 +229,14 @@ fn tool(name: &str) -> Command {
     if command::exists(name) { Command::new(name) } else { Command::new("/proc/self/exe").called(name) }
 }
 
-/// Runs one of them; what it tells of its progress is for a terminal only, as our own.
-fn told(command: Command) -> Result<()> {
+/// Runs one of them; what it tells of its progress is for a terminal only, as our own. It tells itself what
+/// has failed: we say what follows from that.
+fn told(command: Command, without_it: &str) -> Result<()> {
     let finished = if report::on_terminal() { command.status()? } else { command.quiet()? };
-    finished.check().map(drop)
+    finished.check().map(drop).map_err(|error| {
+        let status = error.status();
+        Error::said(format!("{without_it}: {error}")).with_status(status)
+    })
 }
 
 /// Patterns for everything in `directory`, if it lies inside the source; itself it stays, empty.

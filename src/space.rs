@@ -1,13 +1,15 @@
 //! Whether an image will fit: what is in the tree against what is free.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::excludes::{Excludes, Level};
 use crate::report::size;
 use crate::sys::signals;
@@ -31,8 +33,10 @@ pub struct Estimate {
 impl Estimate {
     /// Adds up the regular files below `source`, each hard-linked one once, holes not at all.
     ///
+    /// What root may not look at (another user's FUSE mount) mksquashfs leaves out as well, with a warning.
+    ///
     /// # Errors
-    /// When a directory cannot be read: the image would lack it, too.
+    /// When a directory cannot be read for another reason: the image would lack it, too.
     pub fn of(source: &Path, excludes: &Excludes, compressed: bool) -> Result<Self> {
         let mut seen = HashSet::new();
         let data = data_below(source, &excludes.root(), &mut seen)?;
@@ -45,14 +49,15 @@ impl Estimate {
     /// # Errors
     /// When the image cannot fit.
     pub fn check(&self, image: &Path) -> Result<()> {
-        let free = free(image)?;
+        let Some(free) = free(image)? else { return Ok(()) };
         if free < self.least {
-            return Err(self.no_room(image));
+            let needed = format!("about {} are needed", size(self.usual));
+            return Err(no_room(image, &needed, Some(free)));
         }
         if free < self.usual {
             log::warn!(
                 "{} may not fit: it will take about {}, and {} are free",
-                image.display(),
+                shown(published(image)),
                 size(self.usual),
                 size(free)
             );
@@ -60,30 +65,52 @@ impl Estimate {
         Ok(())
     }
 
-    /// The error for an image that does not fit, found out before or while it is written.
-    pub fn no_room(&self, image: &Path) -> Error {
-        let free = free(image).map_or_else(|_| "too little".to_owned(), size);
-        let reason = format!("not enough space: about {} are needed, {free} is free", size(self.usual));
-        Error::new("write the image", image, reason).hint(
-            "remove what is not needed in its folder (images of chroots that are gone, backups), \
-             or leave out more with --exclude",
-        )
+    /// The error for an image that has filled the disk: for more than was free the estimate may have been
+    /// wrong, but not for more than all the data.
+    pub fn ran_out(&self, image: &Path) -> Error {
+        let free = free(image).ok().flatten();
+        let needed = match free {
+            Some(free) if self.usual <= free => {
+                format!("more than that is needed, up to {}", size(self.data))
+            }
+            _ => format!("about {} are needed", size(self.usual)),
+        };
+        no_room(image, &needed, free)
     }
 }
 
+fn no_room(image: &Path, needed: &str, free: Option<u64>) -> Error {
+    let free = free.map_or_else(|| "too little is".to_owned(), |free| format!("{} are", size(free)));
+    Error::new("write the image", published(image), format!("not enough space: {free} free, {needed}")).hint(
+        "remove what is not needed in its folder (images of chroots that are gone, backups), \
+         or leave out more with --exclude",
+    )
+}
+
+/// The name that an unfinished image will have.
+fn published(image: &Path) -> PathBuf {
+    if image.extension() == Some(OsStr::new("tmp")) { image.with_extension("") } else { image.to_owned() }
+}
+
 /// Bytes that root can still write beside `image`; what the image's unfinished file has taken so far
-/// counts as free, as it will be removed.
-fn free(image: &Path) -> Result<u64> {
+/// counts as free, as it will be removed. None if the file system does not say.
+fn free(image: &Path) -> Result<Option<u64>> {
     let folder = image.parent().unwrap_or(image);
     let status = statvfs(folder).during("look up the free space of", folder)?;
     let taken = std::fs::metadata(image).map_or(0, |metadata| metadata.blocks() * 512);
-    Ok(status.f_bfree.saturating_mul(status.f_frsize).saturating_add(taken))
+    let free = status.f_bfree.saturating_mul(status.f_frsize).saturating_add(taken);
+    Ok((status.f_blocks > 0).then_some(free))
 }
 
 fn data_below(dir: &Path, level: &Level<'_>, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
     signals::check()?;
     let mut total: u64 = 0;
-    for entry in std::fs::read_dir(dir).during("read", dir)? {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_passed_over(&error) => return Ok(0),
+        Err(error) => return Err(Error::io("read", dir, error)),
+    };
+    for entry in entries {
         let entry = entry.during("read", dir)?;
         if let Some(level) = level.enter(&entry.file_name()) {
             total = total.saturating_add(data_of(&entry, &level, seen)?);
@@ -96,8 +123,7 @@ fn data_of(entry: &DirEntry, level: &Level<'_>, seen: &mut HashSet<(u64, u64)>) 
     let path = entry.path();
     let metadata = match entry.metadata() {
         Ok(metadata) => metadata,
-        // Gone since its directory was read: on a running system that is normal.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if is_passed_over(&error) => return Ok(0),
         Err(error) => return Err(Error::io("look up", path, error)),
     };
     if metadata.is_dir() {
@@ -107,6 +133,11 @@ fn data_of(entry: &DirEntry, level: &Level<'_>, seen: &mut HashSet<(u64, u64)>) 
         return Ok(0);
     }
     Ok(metadata.len().min(metadata.blocks() * 512))
+}
+
+/// Gone since its directory was read, which on a running system is normal; or not for root.
+fn is_passed_over(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
@@ -136,6 +167,16 @@ mod tests {
         let estimate =
             Estimate { data: u64::MAX, usual: 3_000_000_000_000_000, least: 1_000_000_000_000_000 };
         let error = estimate.check(&dir.path().join("x.img.tmp")).unwrap_err().to_string();
-        assert!(error.contains("about 3.0 PB are needed") && error.contains("is free"), "{error}");
+        assert!(error.contains("x.img: ") && error.contains("about 3.0 PB are needed"), "{error}");
+        assert!(error.contains(" free, "), "{error}");
+    }
+
+    #[test]
+    fn what_has_filled_the_disk_needed_more_than_was_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("x.img.tmp");
+        let small = Estimate { data: 5_000, usual: 1_000, least: 100 };
+        let error = small.ran_out(&image).to_string();
+        assert!(error.contains(" free, more than that is needed, up to 5.0 kB"), "{error}");
     }
 }

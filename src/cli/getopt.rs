@@ -137,7 +137,14 @@ pub fn parse<T: Copy>(
             }
         }
     }
-    if mistakes.is_empty() { Ok(line) } else { Err(mistakes) }
+    match mistakes.pop() {
+        None => Ok(line),
+        // Once is enough.
+        Some(last) => {
+            mistakes.push(last.hint("--help lists the options"));
+            Err(mistakes)
+        }
+    }
 }
 
 /// `--NAME`, `--NAME=VALUE`, `--NAME VALUE`; `long` is what follows the dashes.
@@ -191,7 +198,7 @@ fn find_long<T>(table: &'static [OptionSpec<T>], name: &[u8]) -> Result<&'static
             }
         }
     }
-    Err(Error::said(format!("unknown option --{written}")).hint("--help lists the options"))
+    Err(Error::said(format!("unknown option --{written}")))
 }
 
 /// `-xyz`: letters, of which the last may have a value; `letters` is what follows the dash (U4).
@@ -205,9 +212,7 @@ fn bundle<T: Copy>(
     while let [letter, rest @ ..] = letters {
         let Some(spec) = table.iter().find(|spec| spec.short == Some(*letter)) else {
             let (character, after) = first_character(letters);
-            mistakes.push(
-                Error::said(format!("unknown option -{}", shown(character))).hint("--help lists the options"),
-            );
+            mistakes.push(Error::said(format!("unknown option -{}", shown(character))));
             letters = after;
             continue;
         };
@@ -366,7 +371,10 @@ mod tests {
             ]
         );
         let mistakes = parsed(&["--base"]).unwrap_err();
-        assert_eq!(mistakes[0].to_string(), "option --base needs a value (DIR)");
+        assert_eq!(
+            mistakes[0].to_string(),
+            "option --base needs a value (DIR)\nhint: --help lists the options"
+        );
     }
 
     // U7

@@ -56,14 +56,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     let mut args = args.into_iter();
-    let first = args.next();
+    let first = args.next().filter(|name| !name.is_empty());
     let called_as = std::env::var_os(TOOL).or(first).unwrap_or_else(|| update_image::NAME.into());
     let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
     if name == ltsp::NAME {
         return ltsp::main(args.collect());
     }
     report::init(&shown(name));
-    let outcome = match TOOLS.iter().find(|(tool, _)| name == *tool) {
+    let outcome = match TOOLS.iter().find(|(tool, _)| is_called(tool, name)) {
         Some((tool, main)) => main(Call { tool, called_as: &called_as }, args.collect()),
         None => Err(vec![unknown_tool(name)]),
     };
@@ -78,6 +78,11 @@ fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Whether a name is that of a tool; with an ending it may be, too, as a diverted program has one (D45).
+fn is_called(tool: &str, name: &OsStr) -> bool {
+    name.as_encoded_bytes().strip_prefix(tool.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'.', ..]))
+}
+
 fn unknown_tool(name: &OsStr) -> Error {
     let names = TOOLS.iter().map(|(tool, _)| *tool).filter(|tool| *tool != engine::WRITER);
     let names: Vec<&str> = names.collect();
@@ -87,7 +92,11 @@ fn unknown_tool(name: &OsStr) -> Error {
 
 /// Prints a help or version text.
 fn print(text: &str) -> Outcome {
-    std::io::stdout().write_all(text.as_bytes()).during("write to", "standard output").map_err(single)
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever has closed the pipe has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.during("write to", "standard output").map_err(single),
+    }
 }
 
 /// `TOOL VERSION` on one line (S13, D42).
@@ -146,6 +155,19 @@ mod tests {
         let error = unknown_tool("ltsp-chroot".as_ref()).to_string();
         assert!(error.contains("ltsp-chroot\n"), "{error}");
         assert!(error.ends_with("ltsp-update-image, ltsp-update-kernels, ltsp-config, nbdswapd"), "{error}");
+    }
+
+    // D45
+    #[test]
+    fn a_diverted_program_keeps_its_job() {
+        for (name, expected) in [
+            ("ltsp-update-image", true),
+            ("ltsp-update-image.distrib", true),
+            ("ltsp-update-images", false),
+            ("ltsp-update", false),
+        ] {
+            assert_eq!(is_called("ltsp-update-image", name.as_ref()), expected, "{name}");
+        }
     }
 
     // S13

@@ -87,14 +87,18 @@ fn run(call: Call<'_>, line: CommandLine<Id>) -> Result<()> {
     let variables = super::configuration(call)?;
     super::warn_of_doubts(&[PREFER_NBD_IMAGE], &variables);
     // Not from the files: it holds for this one run only.
-    let root = std::env::var_os(KERNEL_ROOT).filter(|root| !root.is_empty()).map(PathBuf::from);
+    let root = std::env::var_os(KERNEL_ROOT);
+    let called_by_us = root.is_some();
+    let root = root.filter(|root| !root.is_empty()).map(PathBuf::from);
     let (settings, warnings) = interpret(line, variables, root)?;
-    for warning in warnings {
+    // It has told already which of its own options are old.
+    for warning in warnings.iter().filter(|_| !called_by_us) {
         log::warn!("{warning}");
     }
     // Images are mounted to be looked into: for this process alone, and undone after a signal too.
     signals::catch()?;
-    namespace::private_mounts()?;
+    // Where a container forbids that, chroots need no mounts.
+    let _ = namespace::private_mounts();
     crate::kernel::update(&settings)
 }
 

@@ -172,18 +172,34 @@ impl Program {
     }
 }
 
-fn failure(job: &Job<'_>, finished: Finished) -> Error {
+fn failure(job: &Job<'_>, mut finished: Finished) -> Error {
+    let said = String::from_utf8_lossy(&finished.stderr).into_owned();
     let full = std::io::Error::from(Errno::NOSPC).to_string();
-    let full = full.split(" (os").next().unwrap_or(&full);
-    if String::from_utf8_lossy(&finished.stderr).contains(full) {
-        return job.estimate.no_room(job.destination);
+    if said.contains(full.split(" (os").next().unwrap_or(&full)) {
+        return job.estimate.ran_out(job.destination);
     }
-    let said = job.program.said(&finished);
-    match (job.program, finished.check()) {
+    if job.program == Program::BuiltIn {
         // Our own program speaks as we do.
-        (Program::BuiltIn, _) if !said.is_empty() => Error::said(said.join("\n")),
+        let lines = job.program.said(&finished);
+        if !lines.is_empty() {
+            return Error::said(lines.join("\n"));
+        }
+    }
+    finished.stderr = reason(&said).join("\n").into_bytes();
+    match finished.check() {
         // Whatever the program ended with, the run ends with 1 (U48).
-        (_, Err(error)) => error.with_status(1),
-        (_, Ok(_)) => Error::action("write the image", "its writer failed"),
+        Err(error) => error.with_status(1),
+        Ok(_) => Error::action("write the image", "its writer failed"),
+    }
+}
+
+/// The lines in which mksquashfs says what is wrong: about a mistake on its command line it begins with
+/// that and goes on with pages of help.
+fn reason(said: &str) -> Vec<&str> {
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).take(3).collect();
+    if errors.is_empty() {
+        said.lines().filter(|line| !line.trim().is_empty()).take(2).collect()
+    } else {
+        errors
     }
 }

@@ -22,11 +22,21 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 /// When a wanted line holds a pattern that cannot be one.
 pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Pattern>> {
     let mut patterns = Vec::new();
+    let mut returns = None;
     for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         let Some(text) = pattern_of(line).filter(|_| wanted(line)) else { continue };
+        if line.ends_with(b"\r") {
+            returns.get_or_insert(number);
+        }
         let pattern = Pattern::parse(OsStr::from_bytes(text))
             .map_err(|error| Error::said(format!("{name}, line {number}: {error}")))?;
         patterns.push(pattern);
+    }
+    if let Some(number) = returns {
+        log::warn!(
+            "{name}, line {number}: it ends in a carriage return (DOS line end), which is part of the pattern; \
+             sed -i 's/\\r$//' removes them"
+        );
     }
     Ok(patterns)
 }
@@ -36,8 +46,8 @@ pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) 
 fn pattern_of(line: &[u8]) -> Option<&[u8]> {
     let start = line.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != 0x0b)?;
     match &line[start..] {
-        [b'#', ..] => None,
-        [b'\\', rest @ ..] if !rest.is_empty() => Some(rest),
+        [b'#', ..] | [b'\\'] => None,
+        [b'\\', rest @ ..] => Some(rest),
         pattern => Some(pattern),
     }
 }
@@ -59,6 +69,7 @@ mod tests {
             ("   ", None),
             ("\\#x", Some("#x")),
             ("\\ x", Some(" x")),
+            ("  \\", None),
             ("a\\*", Some("a\\*")),
         ] {
             assert_eq!(pattern_of(line.as_bytes()), pattern.map(str::as_bytes), "{line:?}");

@@ -40,7 +40,7 @@ impl MountedImage {
         let device = if kind.is_file() { Some(LoopDevice::attach(&file, image, 0, 0)?) } else { None };
         let source = device.as_ref().map_or(image, LoopDevice::path);
         let mount = Mount::device(source, fstype, point.path(), "")
-            .map_err(|error| Error::new("mount the image", image, error.to_string()))?;
+            .map_err(|error| error.as_failure_to("mount the image", image))?;
         Ok(Self { _mount: mount, _device: device, point })
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, openat, syncfs};
 
@@ -61,9 +61,12 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
     let tftp_dirs: Vec<&PathBuf> = settings.tftp_dirs.iter().filter(|dir| dir.is_dir()).collect();
     if tftp_dirs.is_empty() {
         log::warn!(
-            "no kernels are published: none of the TFTP directories exists ({})\n\
+            "no kernels are published: {}\n\
              hint: install a TFTP server, or name its directory with TFTP_DIRS in /etc/ltsp/ltsp-server.conf",
-            list(&settings.tftp_dirs)
+            match &*settings.tftp_dirs {
+                [] => "TFTP_DIRS is empty".to_owned(),
+                dirs => format!("none of the TFTP directories exists ({})", list(dirs)),
+            }
         );
         return Ok(());
     }
@@ -73,10 +76,13 @@ pub fn update(settings: &KernelSettings) -> Result<()> {
             if unreadable.contains(&*origin.name) {
                 continue;
             }
-            match OpenRoot::new(&origin.place) {
+            match OpenRoot::new(origin, settings) {
                 Ok(open) => publish(&open.root, origin, tftp, settings)?,
                 Err(error) => {
                     signals::check()?;
+                    if origins.len() == 1 {
+                        return Err(error);
+                    }
                     log::error!("{error}");
                     unreadable.insert(&origin.name);
                 }
@@ -97,12 +103,16 @@ struct OpenRoot {
 }
 
 impl OpenRoot {
-    fn new(place: &Place) -> Result<Self> {
-        match place {
+    fn new(origin: &Origin, settings: &KernelSettings) -> Result<Self> {
+        match &origin.place {
+            // A view that was made to be imaged has a temporary path, which would tell the admin nothing.
+            Place::Directory(path) if settings.root_override.is_some() => {
+                Ok(Self { root: Root::open(path)?.known_as(Path::new(&origin.name)), _image: None })
+            }
             Place::Directory(path) => Ok(Self { root: Root::open(path)?, _image: None }),
             Place::Image(path) => {
                 let image = MountedImage::mount(path)?;
-                Ok(Self { root: Root::open(image.path())?, _image: Some(image) })
+                Ok(Self { root: Root::open(image.path())?.known_as(path), _image: Some(image) })
             }
         }
     }
@@ -142,6 +152,11 @@ fn every_name(base: &Path) -> Result<Vec<OsString>> {
 }
 
 fn missing(settings: &KernelSettings, name: &OsStr) -> String {
+    let plain =
+        Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    if !plain || Path::new(name).file_name().is_none() {
+        return format!("{} is skipped: it is not the name of a chroot or image", command::quoted(name));
+    }
     let image = settings.base.join("images").join([name, OsStr::new(".img")].join(OsStr::new("")));
     if settings.prefer_image {
         return format!("{} is skipped: there is no image {}", shown(name), shown(image));
@@ -158,14 +173,11 @@ fn missing(settings: &KernelSettings, name: &OsStr) -> String {
 /// it, and what is old goes last.
 fn publish(root: &Root, origin: &Origin, tftp: &Path, settings: &KernelSettings) -> Result<()> {
     let path = target::path(&settings.tftp_boot_dir, &origin.name)?;
-    let (Place::Directory(place) | Place::Image(place)) = &origin.place;
-    // A view that was made to be imaged has a temporary path, which would tell the admin nothing.
-    let place = if settings.root_override.is_some() { Path::new(&origin.name) } else { place };
-    log::info!("Copying the kernels of {} to {}", shown(place), shown(tftp.join(&path)));
+    log::info!("Copying the kernels of {} to {}", shown(root.name()), shown(tftp.join(&path)));
     let naming = naming::Naming::new(assignments::read(root)?);
     let target = target::open(tftp, &path)?;
     let Some(boot) = root.dir("boot")? else {
-        return Err(Error::new("publish the kernels of", place, "it has no directory boot")
+        return Err(Error::new("publish the kernels of", root.name(), "it has no directory boot")
             .hint("install a kernel in it"));
     };
     copy::copy(&boot, &target)?;

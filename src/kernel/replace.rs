@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 
 use rustix::fs::{
@@ -14,6 +15,10 @@ use rustix::io::Errno;
 use crate::error::{During, Error, Result};
 use crate::kernel::permissions::readable;
 use crate::sys::confined::Root;
+use crate::sys::signals;
+
+/// Bytes that are copied at a time.
+const PART: u64 = 4 << 20;
 
 /// A file to be published.
 #[derive(Debug)]
@@ -56,7 +61,10 @@ fn write<'a>(folder: &'a Root, number: usize, new: &mut New<'_>) -> Result<Tempo
     let (path, like) = (folder.shown(new.name), &new.like);
     let temporary = Temporary::numbered(folder, number)?;
     let (mut file, unnamed) = create(&temporary)?;
-    std::io::copy(new.content, &mut file).during("write", &path)?;
+    // In parts, so that a signal need not wait for the whole of a large ramdisk.
+    while std::io::copy(&mut new.content.take(PART), &mut file).during("write", &path)? > 0 {
+        signals::check()?;
+    }
     fchown(&file, Some(owner(like)), Some(group(like))).during("change the owner of", &path)?;
     fchmod(&file, readable(like)).during("change the mode of", &path)?;
     futimens(&file, &times(like)).during("set the time of", &path)?;

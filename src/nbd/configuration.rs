@@ -131,7 +131,12 @@ pub fn included(root: &Path, dir: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When it cannot be read, or is no key file.
 pub fn groups(root: &Path, path: &Path) -> Result<Vec<Group>> {
-    let text = fs::read(below(root, path)).during("read", path)?;
+    let file = below(root, path);
+    // A pipe would have us wait for somebody who writes.
+    if !fs::metadata(&file).during("read", path)?.is_file() {
+        return Err(Error::new("read", path, "it is not a regular file"));
+    }
+    let text = fs::read(file).during("read", path)?;
     keyfile::parse(&text)
         .map_err(|mistake| Error::new("read", path, format!("line {}: {}", mistake.line, mistake.reason)))
 }

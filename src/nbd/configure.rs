@@ -115,9 +115,13 @@ impl Places {
             stale(&path).iter().for_each(|told| log::info!("{told}"));
         }
         // Without its main file nbd-server does not start at all: nothing is served to anybody.
-        if let Ok(groups) = configuration::groups(Path::new("/"), &self.main) {
-            let problems = [self.not_included(groups.first()), self.open_to_all()];
-            problems.iter().flatten().for_each(|told| log::warn!("{told}"));
+        match configuration::groups(Path::new("/"), &self.main) {
+            Ok(groups) => {
+                let problems = [self.not_included(groups.first()), self.open_to_all()];
+                problems.iter().flatten().for_each(|told| log::warn!("{told}"));
+            }
+            Err(error) if self.main.exists() => log::warn!("nbd-server will not start: {error}"),
+            Err(_) => {}
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, reason};
 use crate::nbd::configuration::{self, Configuration, below};
 use crate::nbd::process::Process;
 use crate::nbd::release::Release;
@@ -86,12 +86,13 @@ pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Relo
 
     let padding = is_defective(process)?.then(|| Padding::new(conf_d, all.sections)).transpose()?;
     let failed = |source| Error::action(format!("signal nbd-server (process {:?})", process.pid), source);
-    let pidfd = pidfd_open(process.pid, PidfdFlags::empty()).map_err(|source| failed(source.to_string()))?;
+    let pidfd =
+        pidfd_open(process.pid, PidfdFlags::empty()).map_err(|source| failed(reason(&source.into())))?;
     // The descriptor pins the process; that it still is the one we have looked at, we see now.
     if !Process::all(Path::new("/proc"))?.iter().any(|now| now.pid == process.pid && now.catches_hangup) {
         return Err(failed("it has ended".to_owned()));
     }
-    pidfd_send_signal(&pidfd, Signal::HUP).map_err(|source| failed(source.to_string()))?;
+    pidfd_send_signal(&pidfd, Signal::HUP).map_err(|source| failed(reason(&source.into())))?;
 
     let started = Instant::now();
     let mut pause = Duration::from_millis(20);
@@ -171,7 +172,7 @@ impl Padding {
 impl Drop for Padding {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("cannot remove {}: {error}", self.path.display());
+            log::warn!("{}", Error::io("remove", &self.path, error));
         }
     }
 }

@@ -53,6 +53,9 @@ impl<'a> Locator<'a> {
         let mut sources: Vec<Source> = Vec::new();
         for operand in operands {
             let source = self.source(operand)?;
+            if sources.contains(&source) {
+                continue; // the same chroot named twice
+            }
             if let Some(same) = sources.iter().find(|other| other.name == source.name) {
                 return Err(Error::said(format!(
                     "{} and {} would both become the image {}.img",
@@ -105,7 +108,9 @@ impl<'a> Locator<'a> {
         // Below the base directory first, for absolute operands too (U30).
         let inside = self.base.join(path.strip_prefix("/").unwrap_or(&path));
         let below_base = path != Path::new("/") && inside.is_dir();
-        let candidate = if below_base { inside } else { path.clone() };
+        // Of two that are no directories, the one that is there tells more about the mistake.
+        let mistaken = !below_base && !path.exists() && inside.symlink_metadata().is_ok();
+        let candidate = if below_base || mistaken { inside } else { path.clone() };
         let chroot = match std::fs::canonicalize(&candidate) {
             Ok(chroot) => chroot,
             Err(_) if self.images_count => return self.image_alone(&path),
@@ -130,7 +135,9 @@ impl<'a> Locator<'a> {
     }
 
     fn not_found(&self, operand: &OsStr, candidate: &Path, source: std::io::Error) -> Error {
-        let error = if source.kind() == std::io::ErrorKind::NotFound {
+        let error = if candidate.is_symlink() {
+            Error::new("find the chroot", candidate, "it is a link that leads nowhere")
+        } else if source.kind() == std::io::ErrorKind::NotFound {
             let reason = format!("there is no such directory here or in {}", shown(self.base));
             Error::new("find the chroot", operand, reason)
         } else {
@@ -151,7 +158,10 @@ impl<'a> Locator<'a> {
             return Err(Error::new("make an image of", chroot, "it is not a directory")
                 .hint("name the directory that holds the system of the clients"));
         }
-        std::fs::read_dir(chroot).during("read the chroot", chroot)?;
+        std::fs::read_dir(chroot).map_err(|source| {
+            Error::io("read the chroot", chroot, source)
+                .hint("root must be able to read all of it: a network file system may not let it")
+        })?;
         let base = std::fs::canonicalize(self.base).during("look up", self.base)?;
         let images = base.join("images");
         let reason = if chroot == base {
@@ -183,11 +193,13 @@ fn image_name(directory: Option<&OsStr>) -> Result<OsString> {
         b"" => architecture::name()?,
         cut => OsString::from_vec(cut.to_vec()),
     };
-    log::warn!(
-        "the image of {} is called {}.img: a name ends at its last dot",
-        shown(directory),
-        shown(&name)
-    );
+    if &bytes[dot..] != b".img" {
+        log::warn!(
+            "the image of {} is called {}.img: a name ends at its last dot",
+            shown(directory),
+            shown(&name)
+        );
+    }
     Ok(name)
 }
 

@@ -127,18 +127,18 @@ impl<'a> Loader<'a> {
         let vanished = Part { change: Some(Change::Vanished), ..Part::default() };
         let file = &self.tree.files[file];
         let outcome = self.open(file).and_then(|open| {
-            let mut part = read(&open, file)?;
-            // After reading, so that a change during it shows. What has another inode, or is no
-            // regular file any more, was put in the place of what the walk saw.
+            // What has another inode, or is no regular file any more, was put in the place of what the
+            // walk saw; it is not even touched.
             match look(&open)? {
-                Some((identity, version)) if identity == file.identity => {
-                    if version != file.version {
-                        part.change = Some(Change::Modified);
-                    }
-                    Ok(Some(part))
-                }
-                _ => Ok(None),
+                Some((identity, _)) if identity == file.identity => {}
+                _ => return Ok(None),
             }
+            let mut part = read(&open, file)?;
+            // Afterwards, so that a change while reading shows too.
+            if look(&open)?.is_none_or(|(_, version)| version != file.version) {
+                part.change = Some(Change::Modified);
+            }
+            Ok(Some(part))
         });
         match outcome {
             Ok(Some(part)) => Ok(part),

@@ -72,7 +72,8 @@ pub(super) fn write_data(
         drop((job_receiver, done_sender));
         let writer = scope
             .spawn(move || write_blocks(output, tree.files.len(), window, &done_receiver, &output_sender));
-        for _ in 0..READERS.min(tree.files.len()) {
+        // One at least: a reader finds out that there is no more to read.
+        for _ in 0..tree.files.len().clamp(1, READERS) {
             scope.spawn(move || {
                 let _close = CloseOnPanic(window);
                 let mut loader = Loader::new(source, tree);

@@ -4,10 +4,10 @@
 //! depends on the tree alone. All metadata is taken here; file contents are read later.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType as Kind, RawDir, Statx, StatxFlags};
@@ -122,7 +122,7 @@ impl Walk<'_> {
     ) -> Result<()> {
         let source = self.source;
         let first = number(self.tree.entries.len())?;
-        let listed = source.directory(path).and_then(|directory| Ok((names(&directory)?, directory)));
+        let listed = source.directory(path).and_then(|directory| Ok((Names::read(&directory)?, directory)));
         let (names, directory) = match listed {
             Ok(listed) => listed,
             Err(error) if is_gone(&error) && inode != ROOT => {
@@ -136,12 +136,12 @@ impl Walk<'_> {
             Err(error) => return Err(Error::io("list", source.shown(path), error)),
         };
         let excluded = self.excluded.level(path);
-        for name in names {
-            if excluded.enter(&name).is_none() {
+        for name in names.iter() {
+            if excluded.enter(name).is_none() {
                 continue;
             }
-            let below = path.join(&name);
-            let status = match status(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            let below = path.join(name);
+            let status = match status(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(status) => status,
                 Err(Errno::NOENT) => {
                     log::warn!(
@@ -161,7 +161,7 @@ impl Walk<'_> {
                 return Err(Error::new("store", source.shown(&below), "its name is too long for squashfs"));
             }
             let text = self.tree.add_text(name.as_bytes())?;
-            let child = self.add(&directory, &below, &name, text, inode, &status)?;
+            let child = self.add(&directory, &below, name, text, inode, &status)?;
             self.tree.entries.push(Entry { name: text, inode: child });
             if is_directory {
                 self.tree.items[narrow(inode)].links += 1;
@@ -316,19 +316,35 @@ impl Walk<'_> {
 /// The place of a regular file that has no data.
 pub(super) const EMPTY: u32 = u32::MAX;
 
-/// The names in a directory, sorted by their bytes.
-fn names(directory: &OwnedFd) -> std::io::Result<Vec<OsString>> {
-    let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
-    let mut listing = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
-    while let Some(entry) = listing.next() {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
+/// The names in a directory, sorted by their bytes. They lie in one string, as there can be millions.
+#[derive(Default)]
+struct Names {
+    text: Vec<u8>,
+    places: Vec<std::ops::Range<usize>>,
+}
+
+impl Names {
+    fn read(directory: &OwnedFd) -> std::io::Result<Self> {
+        let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
+        let mut listing = RawDir::new(directory, &mut buffer);
+        let mut names = Self::default();
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                let start = names.text.len();
+                names.text.extend_from_slice(name);
+                names.places.push(start..names.text.len());
+            }
         }
+        let text = &names.text;
+        names.places.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
+        Ok(names)
     }
-    names.sort_unstable();
-    Ok(names)
+
+    fn iter(&self) -> impl Iterator<Item = &OsStr> {
+        self.places.iter().map(|place| OsStr::from_bytes(&self.text[place.clone()]))
+    }
 }
 
 fn status(directory: &OwnedFd, name: &OsStr, flags: AtFlags) -> rustix::io::Result<Statx> {

@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,9 +14,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::thread::LinkNameSpaceType;
 
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result, reason, shown};
 use crate::sys::namespace::Outside;
 use crate::sys::signals;
+
+/// Where programs are looked for if `PATH` is not set; as a shell has it, and not only for ordinary users.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -31,6 +35,8 @@ const KEPT: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Command {
     inner: std::process::Command,
+    /// What it is called, if that is not the file's name.
+    name: Option<OsString>,
 }
 
 /// What is different in a child's environment from ours.
@@ -59,6 +65,9 @@ impl Command {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
         inner.stdin(Stdio::null()).process_group(0);
+        if std::env::var_os("PATH").is_none() {
+            inner.env("PATH", USUAL_PATH);
+        }
         // SAFETY: between fork and exec only prctl and getppid are called, which allocate nothing and
         // take no lock.
         unsafe {
@@ -67,7 +76,7 @@ impl Command {
                 Ok(())
             });
         }
-        Self { inner }
+        Self { inner, name: None }
     }
 
     /// Adds an argument.
@@ -111,7 +120,8 @@ impl Command {
     /// Gives it another name than that of its file: what it sees as its `argv[0]`.
     #[must_use]
     pub fn called(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.inner.arg0(name);
+        self.inner.arg0(&name);
+        self.name = Some(name.as_ref().to_owned());
         self
     }
 
@@ -172,7 +182,8 @@ impl Command {
 
     /// The command line as one would type it, for messages.
     pub fn line(&self) -> String {
-        let words = std::iter::once(self.inner.get_program()).chain(self.inner.get_args());
+        let program = self.name.as_deref().unwrap_or(self.inner.get_program());
+        let words = std::iter::once(program).chain(self.inner.get_args());
         words.map(quoted).collect::<Vec<_>>().join(" ")
     }
 
@@ -222,18 +233,13 @@ impl Command {
                 };
                 Error::action(format!("run {program}"), reason)
             } else {
-                Error::action(format!("run {program}"), source.to_string())
+                Error::action(format!("run {program}"), reason(&source))
             }
         })?;
-        let out = child.stdout.take().map(|pipe| std::thread::spawn(move || tail(pipe)));
-        let err = child.stderr.take().map(|pipe| std::thread::spawn(move || tail(pipe)));
-        let status = wait(&mut child);
-        let join = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| {
-            thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
-        };
-        // A grandchild may hold the pipes open; after a signal the whole group is gone.
-        let (stdout, stderr) = (join(out), join(err));
-        Ok(Finished { line, status: status?, stdout, stderr })
+        let mut out = Tail::new(child.stdout.take().map(OwnedFd::from));
+        let mut err = Tail::new(child.stderr.take().map(OwnedFd::from));
+        let status = wait(&mut child, [&mut out, &mut err])?;
+        Ok(Finished { line, status, stdout: out.end(), stderr: err.end() })
     }
 }
 
@@ -254,8 +260,8 @@ impl Finished {
             (None, Some(signal)) => format!("signal {signal} ended it"),
             (None, None) => "it ended abnormally".to_owned(),
         };
-        let reason = if said.is_empty() { ended } else { format!("{ended}: {}", shown(&*said)) };
-        Err(Error::action(format!("run `{}`", self.line), reason).with_status(self.exit_code()))
+        let why = if said.is_empty() { ended } else { format!("{ended}: {}", shown(&*said)) };
+        Err(Error::said(format!("`{}` failed: {why}", self.line)).with_status(self.exit_code()))
     }
 
     /// The status as a shell would give it: 128 + n after signal n.
@@ -287,19 +293,26 @@ pub fn sleep(time: Duration) -> Result<()> {
     }
 }
 
-/// Waits for the child; a signal stops it with everything in its process group.
-fn wait(child: &mut Child) -> Result<ExitStatus> {
-    let failed = |source: std::io::Error| Error::action("wait for a program", source.to_string());
+/// Waits for the child, and reads what it writes meanwhile; a signal stops it with everything in its
+/// process group.
+fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
+    let failed = |source: std::io::Error| Error::action("wait for a program", reason(&source));
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|source| failed(source.into()))?;
     loop {
         let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
         fds.extend(signals::wake().map(|wake| PollFd::from_borrowed_fd(wake, PollFlags::IN)));
+        let first = fds.len();
+        fds.extend(tails.iter().filter_map(|tail| Some(PollFd::new(tail.stream.as_ref()?, PollFlags::IN))));
         match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) => fds.iter_mut().for_each(PollFd::clear_revents),
             Err(source) => return Err(failed(source.into())),
         }
         let ended = fds[0].revents().contains(PollFlags::IN);
+        let readable: Vec<bool> = fds[first..].iter().map(|fd| !fd.revents().is_empty()).collect();
+        let open = tails.iter_mut().filter(|tail| tail.stream.is_some());
+        open.zip(readable).filter(|(_, readable)| *readable).for_each(|(tail, _)| tail.read());
         // A signal goes first: from a terminal it reaches the child too, whose end is then no failure
         // of its own.
         if let Err(interrupted) = signals::check() {
@@ -325,18 +338,42 @@ pub(super) fn timespec(time: Duration) -> Timespec {
 }
 
 /// The last [`KEPT`] bytes of a stream.
-fn tail(mut stream: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut chunk = [0; 8192];
-    while let Ok(size @ 1..) = stream.read(&mut chunk) {
-        kept.extend_from_slice(&chunk[..size]);
-        if kept.len() > 2 * KEPT {
-            kept.drain(..kept.len() - KEPT);
+struct Tail {
+    /// None when there is nothing more to come.
+    stream: Option<File>,
+    kept: Vec<u8>,
+}
+
+impl Tail {
+    fn new(pipe: Option<OwnedFd>) -> Self {
+        Self { stream: pipe.map(File::from), kept: Vec::new() }
+    }
+
+    /// Reads once; it does not wait if there is something to read.
+    fn read(&mut self) {
+        let mut chunk = [0; 8192];
+        match self.stream.as_mut().map(|stream| stream.read(&mut chunk)) {
+            Some(Ok(size @ 1..)) => self.kept.extend_from_slice(&chunk[..size]),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => self.stream = None,
+        }
+        if self.kept.len() > 2 * KEPT {
+            self.kept.drain(..self.kept.len() - KEPT);
         }
     }
-    let surplus = kept.len().saturating_sub(KEPT);
-    kept.drain(..surplus);
-    kept
+
+    /// What the program has written that has just ended. Something that it has left running may hold
+    /// the stream open, and write for ever: so only what lies there now is read.
+    fn end(mut self) -> Vec<u8> {
+        let lies_there = self.stream.as_ref().map_or(Ok(0), rustix::io::ioctl_fionread);
+        if let (Some(stream), Ok(size)) = (&mut self.stream, lies_there) {
+            // As far as it can be read: the rest is the end of a message at most.
+            let _ = stream.take(size).read_to_end(&mut self.kept);
+        }
+        let surplus = self.kept.len().saturating_sub(KEPT);
+        self.kept.drain(..surplus);
+        self.kept
+    }
 }
 
 /// A word as it may be pasted into a shell.
@@ -352,7 +389,7 @@ pub fn quoted(word: &OsStr) -> String {
 
 /// Whether a program of that name is in `PATH`.
 pub fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/sbin:/usr/bin:/sbin:/bin"));
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(USUAL_PATH));
     std::env::split_paths(&path)
         .any(|dir| rustix::fs::access(dir.join(program), rustix::fs::Access::EXEC_OK).is_ok())
 }
@@ -368,7 +405,7 @@ mod tests {
         assert_eq!(error.status(), 3);
         assert_eq!(
             error.to_string(),
-            "cannot run `sh -c 'echo no room >&2; exit 3'`: it ended with status 3: no room"
+            "`sh -c 'echo no room >&2; exit 3'` failed: it ended with status 3: no room"
         );
     }
 
@@ -385,5 +422,12 @@ mod tests {
         let finished = Command::new("sh").args(["-c", "seq 1 100000"]).output().unwrap();
         assert_eq!(finished.stdout.len(), KEPT);
         assert!(finished.stdout.ends_with(b"\n100000\n"));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_program_leaves_running() {
+        // The signal of a closed pipe ends it when we have gone on.
+        let finished = Command::new("sh").args(["-c", "setsid yes & sleep 0.1"]).output().unwrap();
+        assert!(finished.stdout.starts_with(b"y\n"));
     }
 }

@@ -208,6 +208,10 @@ impl Root {
         let flags = OFlags::WRONLY | OFlags::TRUNC;
         let file = match self.reopen(relative, flags)? {
             Some(file) => Some(file),
+            None if self.lstat(relative)?.is_some() => {
+                let reason = "it is a link that leads nowhere, or no regular file";
+                return Err(Error::new("write", path, reason));
+            }
             None => self
                 .lookup_with(relative, flags | OFlags::CREATE | OFlags::EXCL, Mode::from(0o644))?
                 .map(File::from),

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::setsid;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, reason};
 use crate::sys::signals;
 
 /// Runs `work` in a process of its own that nobody waits for: without a terminal, with the default effect
@@ -46,7 +46,7 @@ pub fn detached(keep: &[BorrowedFd<'_>], work: impl FnOnce()) -> Result<()> {
             // are the parent's to drop.
             unsafe { libc::_exit(i32::from(done.is_err())) }
         }
-        -1 => Err(Error::action("start a process", std::io::Error::last_os_error().to_string())),
+        -1 => Err(Error::action("start a process", reason(&std::io::Error::last_os_error()))),
         _ => Ok(()),
     }
 }

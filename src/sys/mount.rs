@@ -131,7 +131,7 @@ impl Drop for Mount {
             return;
         }
         if let Err(error) = unmount(&self.target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            log::warn!("cannot unmount {}: {error}", self.target.display());
+            log::warn!("{}", Error::io("unmount", &self.target, error));
         }
     }
 }

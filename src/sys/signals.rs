@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 
 /// The signals that end a run in an orderly way.
 pub const FATAL: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
@@ -30,7 +30,7 @@ pub fn catch() -> Result<()> {
     if CAUGHT.get().is_some() {
         return Ok(());
     }
-    let failed = |source| Error::action("catch signals", format!("{source}"));
+    let failed = |source| Error::action("catch signals", reason(&source));
     let (wake, write) = UnixStream::pair().map_err(failed)?;
     let first = Arc::new(AtomicUsize::new(0));
     for signal in FATAL {

@@ -9,6 +9,7 @@ use rustix::process::{
     set_parent_process_death_signal, waitpid,
 };
 
+use crate::error::reason;
 use crate::sys::signals;
 
 /// Runs `work` in a child process and gives its exit status on.
@@ -31,7 +32,7 @@ pub fn supervised(work: impl FnOnce() -> u8) -> ExitCode {
             // No memory or no more processes allowed: the work itself will need to start programs and
             // would fail later, with more done.
             _ => {
-                log::error!("cannot start a process: {}", std::io::Error::last_os_error());
+                log::error!("cannot start a process: {}", reason(&std::io::Error::last_os_error()));
                 ExitCode::FAILURE
             }
         },
@@ -40,7 +41,8 @@ pub fn supervised(work: impl FnOnce() -> u8) -> ExitCode {
 
 fn child(parent: Pid, work: impl FnOnce() -> u8) -> u8 {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
-        log::warn!("cannot ask for a signal at the end of the parent process: {error}");
+        let reason = reason(&error.into());
+        log::warn!("cannot ask for a signal at the end of the parent process: {reason}");
     }
     if getppid() != Some(parent) {
         return 128 + 9; // it was killed before we could ask

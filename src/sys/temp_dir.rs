@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{During, Result};
+use crate::error::{Error, Result};
 
 /// An empty directory with an unpredictable name, of mode 0700, in `TMPDIR` or `/tmp` (S11).
 ///
@@ -18,7 +18,11 @@ impl TempDir {
     /// When the directory cannot be made.
     pub fn new(prefix: &str) -> Result<Self> {
         let made = tempfile::Builder::new().prefix(prefix).tempdir();
-        let made = made.during("make a temporary directory in", std::env::temp_dir())?;
+        let made = made.map_err(|source| {
+            let dir = std::env::temp_dir();
+            Error::io("make a temporary directory in", dir, of_system(source))
+                .hint("TMPDIR can name another directory")
+        })?;
         Ok(Self { path: made.keep() })
     }
 
@@ -28,10 +32,19 @@ impl TempDir {
     }
 }
 
+/// The system's error inside of the crate's, which names the file that could not be made.
+fn of_system(error: std::io::Error) -> std::io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<std::io::Error>());
+    match inner.and_then(std::io::Error::raw_os_error) {
+        Some(number) => std::io::Error::from_raw_os_error(number),
+        None => error,
+    }
+}
+
 impl Drop for TempDir {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir(&self.path) {
-            log::warn!("cannot remove the temporary directory {}: {error}", self.path.display());
+            log::warn!("{}", Error::io("remove the temporary directory", &self.path, error));
         }
     }
 }

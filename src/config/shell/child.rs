@@ -5,7 +5,8 @@
 //! prints therefore goes to standard error and cannot be mistaken for an answer.
 
 use std::ffi::OsStr;
-use std::io::{Read, Seek};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,6 +17,9 @@ use super::check::last_command;
 use super::exchange::{DUMP, SHELL, difference, memory};
 use crate::config::variables::{Origin, Variables};
 use crate::error::{During, Error, Result, shown};
+
+/// What the shell calls the file.
+const SCRIPT: &[u8] = b"/proc/self/fd/8";
 
 /// Runs before the file. The functions are those of the original that a file may call (S1 step 6).
 /// "Exit on error" is on in the original, too (S1 step 3). An alias would go into what the shell reads
@@ -49,7 +53,10 @@ pub(super) fn evaluate(
     command.arg("-c").arg(OsStr::from_bytes(&script)).arg(called_as);
     command.stdin(memory(&without_last_status(text)?)?);
     command.stdout(answer.try_clone().during("duplicate a descriptor of", "memory")?);
+    let mut said = memory(b"")?;
+    command.stderr(said.try_clone().during("duplicate a descriptor of", "memory")?);
     let status = command.status().during("run", SHELL)?;
+    relay(&mut said, path)?;
     let mut records = Vec::new();
     answer.rewind().during("read the answer of", SHELL)?;
     answer.read_to_end(&mut records).during("read the answer of", SHELL)?;
@@ -59,18 +66,35 @@ pub(super) fn evaluate(
     }
 }
 
+/// Passes on what the file or the shell has written, with the file's name in the place of the descriptor.
+fn relay(said: &mut File, path: &Path) -> Result<()> {
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.read_to_end(&mut text)).during("read the messages of", SHELL)?;
+    let mut rest = text.as_slice();
+    let mut out = Vec::new();
+    while let Some(at) = rest.windows(SCRIPT.len()).position(|window| window == SCRIPT) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(shown(path).as_bytes());
+        rest = &rest[at + SCRIPT.len()..];
+    }
+    out.extend_from_slice(rest);
+    // Nobody can be told that nobody listens.
+    let _ = std::io::stderr().write_all(&out);
+    Ok(())
+}
+
 /// The file in a form in which the status of its last command does not count (D13).
 ///
 /// "Exit on error" stays on for all but a last simple command. What the file as a whole returns is
-/// replaced by the success of a `:` at its end: an `if` or an `&&` list that fails does not end the shell
-/// by itself.
+/// replaced by the success of a test at its end: an `if` or an `&&` list that fails does not end the shell
+/// by itself. Only a command that was not found is a mistake (`BASE = /srv`) and never an answer.
 fn without_last_status(text: &[u8]) -> Result<Vec<u8>> {
     let mut changed = text.to_vec();
     if let Some(start) = last_command(text)? {
         changed.splice(start..start, b"set +e; ".iter().copied());
     }
     // Two line breaks: the first may be eaten by a backslash at the end of the file.
-    changed.extend_from_slice(b"\n\n:\n");
+    changed.extend_from_slice(b"\n\n[ $? != 127 ] || exit 127\n");
     Ok(changed)
 }
 

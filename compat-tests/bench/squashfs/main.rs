@@ -1,7 +1,11 @@
 //! The built-in squashfs writer as a program, for measurements and trials; it is not installed.
 //!
-//! `squashfs SOURCE IMAGE [comp=NAME] [level=N] [threads=N] [block=N] [always-fragments] [store] [check] [verify]`
+//! With `bound` it writes nothing, but takes the time to compress the blocks of an image that is there.
+//!
+//! `squashfs SOURCE IMAGE [comp=NAME] [level=N] [threads=N] [block=N] [always-fragments] [store] [check] [verify] [bound]`
 #![allow(clippy::print_stderr, clippy::print_stdout)] // A program for developers, who read its output.
+
+mod bound;
 
 use std::fs::File;
 use std::path::Path;
@@ -31,7 +35,7 @@ fn run(source: &Path, image: &Path, settings: &[String]) -> Result<()> {
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
         options.source_date_epoch(&epoch)?;
     }
-    let (mut check, mut verify) = (false, false);
+    let (mut check, mut verify, mut bound) = (false, false, false);
     for setting in settings {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         let number = || value.parse::<u32>().map_err(|_| Error::said(format!("{setting}: not a number")));
@@ -49,8 +53,13 @@ fn run(source: &Path, image: &Path, settings: &[String]) -> Result<()> {
             "high" => options.compression = Compression::Lz4 { high: true },
             "check" => check = true,
             "verify" => verify = true,
+            "bound" => bound = true,
             _ => return Err(Error::said(format!("there is no setting {setting}"))),
         }
+    }
+    if bound {
+        println!("{:.3}", bound::bound(image, &options)?.as_secs_f64());
+        return Ok(());
     }
     let mut open = File::options();
     let file =
