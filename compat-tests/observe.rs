@@ -118,7 +118,8 @@ impl Observer<'_> {
         if matches!(fate, Fate::Untouched | Fate::Rewritten) {
             return Ok(Some(json!("unchanged")));
         }
-        if let Some(image) = image::describe(path, node)? {
+        let contents = image::Contents { observe: &self.case.observe, before: self.before };
+        if let Some(image) = image::describe(path, node, &contents)? {
             return Ok(Some(image));
         }
         if content.is_some_and(|content| self.before.values().any(|known| known.digest == Some(content))) {

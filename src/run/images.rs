@@ -136,7 +136,7 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
     let program: Program = engine::choose(settings.engine, &settings.mksquashfs_params)?;
     let estimate = Estimate::of(root, &Excludes::new(patterns.clone()), true)?;
     estimate.check(&image.temporary)?;
-    let new = image.begin()?;
+    let new = image.begin(settings.backup)?;
     let job = engine::Job {
         source: root,
         destination: &image.temporary,
