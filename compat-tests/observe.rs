@@ -94,7 +94,10 @@ impl Observer<'_> {
             return Area::Images;
         }
         let files = FILE_DIRECTORIES.into_iter().chain(observe.files.iter().map(String::as_str)).any(below);
-        if files || path == Path::new(EXPORTS) {
+        let is_directory =
+            || self.after.get(path).or(self.before.get(path)).is_some_and(|node| node.kind == "dir");
+        let itself = observe.files.iter().any(|file| path == Path::new(file)) && !is_directory();
+        if files || itself || path == Path::new(EXPORTS) {
             return Area::Files;
         }
         // New entries of temporary directories are leftovers already.
