@@ -54,6 +54,7 @@ ln linked ../../home/alice/linked
 mkfifo -m 600 pipe
 mknod -m 640 char c 4095 1048575
 mknod -m 660 block b 259 65536
+ln link-dangling other/link-dangling
 ln char other/char
 # Contents around the size of a block, duplicates, holes.
 for size in 1 131071 131072 131073 1000000; do head -c $size /dev/urandom >size-$size; done

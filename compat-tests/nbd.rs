@@ -147,6 +147,19 @@ fn an_image_with_an_unsafe_name_keeps_the_others_served() {
     }
 }
 
+// What is run outside of the program's private mounts is not run outside of a chroot that the program is run in.
+#[test]
+fn a_run_in_a_chroot_writes_no_exports_outside() {
+    let world = World::new();
+    world.add_chroot("lab", &small_tree(&world, "lab"));
+    fs::create_dir(world.path("/run/inner")).expect("a folder for the chroot");
+    world.run("mount --rbind / /run/inner");
+    world.run("mount -t tmpfs inner /run/inner/etc/nbd-server");
+    world.run("chroot /run/inner ltsp-update-image lab");
+    assert!(world.path("/run/inner/etc/nbd-server/conf.d/ltsp_lab.conf").exists());
+    assert!(!world.path("/etc/nbd-server/conf.d/ltsp_lab.conf").exists());
+}
+
 /// A client on `network` that reads until it is told to stop, over one connection.
 #[derive(Default)]
 struct Reader {

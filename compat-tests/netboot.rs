@@ -69,9 +69,9 @@ fn boot(world: &World, kernel: &Path, initrd: &Path) -> String {
         .spawn()
         .expect("starting QEMU");
     let console = || {
-        let bytes = fs::read(world.path("/run/console")).unwrap_or_default();
-        fs::write(LOG, &bytes).expect("keeping the console's log");
-        String::from_utf8_lossy(&bytes).into_owned()
+        let text = plain(&fs::read(world.path("/run/console")).unwrap_or_default());
+        fs::write(LOG, &text).expect("keeping the console's log");
+        text
     };
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
@@ -88,6 +88,19 @@ fn boot(world: &World, kernel: &Path, initrd: &Path) -> String {
     assert!(status.success(), "QEMU ended with {status}");
     assert!(console.contains(UP), "the client did not come up; its console ends with:\n{}", end_of(&console));
     console
+}
+
+/// A terminal's text without its control characters and colours (`ESC [ numbers letter`).
+fn plain(console: &[u8]) -> String {
+    let text = String::from_utf8_lossy(console);
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let text = parts.fold(first, |text, part| {
+        let end =
+            part.find(|letter: char| letter.is_ascii_alphabetic()).map_or(part.len(), |letter| letter + 1);
+        text + &part[end..]
+    });
+    text.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect()
 }
 
 fn end_of(console: &str) -> String {

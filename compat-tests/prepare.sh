@@ -13,10 +13,10 @@ needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$project/Cargo.toml")
 # One line for each group of packages that belong together: apt resolves a group in one call.
 packages() {
     echo gcc libc6-dev make
-    echo squashfs-tools nbd-server libnbd-bin mmdebstrap debian-archive-keyring iproute2 attr procps
+    echo nbd-server libnbd-bin mmdebstrap debian-archive-keyring iproute2 attr procps
     [ "$1" = check ] || return 0
-    echo busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools-ng
-    echo qemu-system-x86
+    echo btrfs-progs busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng xfsprogs xz-utils zstd
+    echo qemu-system-x86 qemu-utils
 }
 
 fail() {

@@ -1,6 +1,8 @@
 //! What a run tells: results on standard output, warnings and errors on standard error (S12), all of
 //! it to syslog where there is one.
 
+mod debug_log;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,10 +13,12 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::error::shown;
+use debug_log::DebugLog;
 
 /// Where the system's log daemon listens.
 const SYSLOG: &str = "/dev/log";
 
+static DEBUG_LOG: Mutex<Option<DebugLog>> = Mutex::new(None);
 static RESULTS_ONLY: AtomicBool = AtomicBool::new(false);
 
 struct Report {
@@ -33,6 +37,14 @@ pub fn init(tool: &str) {
     let report = Report { tool: tool.to_owned(), terminal: on_terminal(), syslog: syslog(tool) };
     if log::set_boxed_logger(Box::new(report)).is_ok() {
         log::set_max_level(LevelFilter::Debug);
+    }
+}
+
+/// From now on, warnings and errors also go to the log that users of LTSP know; `setting` is the variable
+/// DEBUG_LOG (F14).
+pub fn keep_debug_log(setting: Option<&str>) {
+    if let Ok(mut log) = DEBUG_LOG.lock() {
+        *log = DebugLog::new(Path::new("/run"), setting);
     }
 }
 
@@ -85,6 +97,11 @@ impl Log for Report {
             _ if RESULTS_ONLY.load(Ordering::Relaxed) => writeln!(std::io::stderr(), "{text}"),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
+        if record.level() <= Level::Warn {
+            if let Ok(Some(log)) = DEBUG_LOG.lock().as_deref_mut() {
+                log.add(&text);
+            }
+        }
         self.to_syslog(record.level(), &lines.join("; "));
     }
 

@@ -148,6 +148,7 @@ impl Run<'_> {
             source: root,
             destination: &image.temporary,
             exclude_file: self.settings.exclude_file.as_deref(),
+            listed: &self.listed,
             excludes: &more,
             words: &self.words,
             prefix: None,

@@ -12,6 +12,9 @@ fn files_that_hold_no_file_system_say_what_they_hold() {
             ": >empty; truncate -s 3M zeros; printf 'QFI?\\n' >unknown; truncate -s 1M swap; mkswap -q swap
              echo x | gzip >x.gz; echo x | xz >x.xz; echo x | zstd -q >x.zst; tar cf x.ova x.gz; mkfifo fifo
              printf 'LUKS\\272\\276' >luks; truncate -s 1M luks; ln -s none dangling; printf 'label: dos\\n' >script
+             head -c 82 /dev/zero >vfat; printf 'FAT32   ' >>vfat; truncate -s 510 vfat; printf '\\125\\252' >>vfat
+             printf '\\002\\010\\040\\000\\002' | dd of=vfat bs=1 seek=12 conv=notrunc status=none
+             printf '\\370' | dd of=vfat bs=1 seek=21 conv=notrunc status=none; truncate -s 1M vfat
              truncate -s 2M table; sfdisk -q table <script",
         );
         for (name, reason, hint) in [
@@ -25,6 +28,7 @@ fn files_that_hold_no_file_system_say_what_they_hold() {
             ("x.ova", "packed (tar)", "tar xf "),
             ("fifo", "neither a file nor a block device", ""),
             ("luks", "encrypted (LUKS)", ""),
+            ("vfat", "no owners and modes", ""),
             ("dangling", "no such file", ""),
             ("table", "its partition table is empty", ""),
         ] {

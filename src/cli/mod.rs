@@ -51,6 +51,9 @@ const TOOLS: &[(&str, Main)] = &[
 /// Does the job of the tool whose name the program was called by, from the first of `args` on, and
 /// reports how it went. Killing the process only makes the one that works stop and undo what it did.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if std::env::var_os(TOOL).is_some() {
+        return ExitCode::from(work(args)); // whoever started it looks after it
+    }
     supervise::supervised(|| work(args))
 }
 

@@ -22,21 +22,18 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 /// When a wanted line holds a pattern that cannot be one.
 pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Pattern>> {
     let mut patterns = Vec::new();
-    let mut returns = None;
-    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+    let lines = || (1..).zip(text.split(|&byte| byte == b'\n'));
+    if let Some((number, _)) = lines().find(|(_, line)| line.ends_with(b"\r")) {
+        log::warn!(
+            "{name}, line {number}: it ends in a carriage return (DOS line end), which is part of the \
+             pattern; sed -i 's/\\r$//' removes them"
+        );
+    }
+    for (number, line) in lines() {
         let Some(text) = pattern_of(line).filter(|_| wanted(line)) else { continue };
-        if line.ends_with(b"\r") {
-            returns.get_or_insert(number);
-        }
         let pattern = Pattern::parse(OsStr::from_bytes(text))
             .map_err(|error| Error::said(format!("{name}, line {number}: {error}")))?;
         patterns.push(pattern);
-    }
-    if let Some(number) = returns {
-        log::warn!(
-            "{name}, line {number}: it ends in a carriage return (DOS line end), which is part of the pattern; \
-             sed -i 's/\\r$//' removes them"
-        );
     }
     Ok(patterns)
 }

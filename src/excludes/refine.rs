@@ -10,7 +10,7 @@ use crate::error::{During, Result, shown};
 use crate::excludes::Pattern;
 
 /// The list that counts without a file of the admin's.
-const BUILT_IN: &str = include_str!("../../etc/image.excludes");
+const BUILT_IN: &str = include_str!("image.excludes");
 
 /// Lines of the admin's own: the value of ADD_IMAGE_EXCLUDES or OMIT_IMAGE_EXCLUDES.
 #[derive(Debug, Clone, Copy)]

@@ -62,7 +62,7 @@ pub fn publish(
     let files = vec![new(KERNEL, &mut kernel, &kernel_stat), new(INITRD, &mut initrd, &initrd_stat)];
     replace::files(&folder, files)?;
     for (from, to) in [(&pair.kernel, KERNEL), (&pair.initrd, INITRD)] {
-        log::info!("{} of {} is {}", inside(from), shown(source), shown(folder.shown(to)));
+        log::info!("Copied {} of {} to {}", inside(from), shown(source), shown(folder.shown(to)));
     }
     Ok(Published::Copied { pair, first })
 }

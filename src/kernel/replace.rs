@@ -62,7 +62,7 @@ fn write<'a>(folder: &'a Root, number: usize, new: &mut New<'_>) -> Result<Tempo
     let temporary = Temporary::numbered(folder, number)?;
     let (mut file, unnamed) = create(&temporary)?;
     // In parts, so that a signal need not wait for the whole of a large ramdisk.
-    while std::io::copy(&mut new.content.take(PART), &mut file).during("write", &path)? > 0 {
+    while std::io::copy(&mut (&mut *new.content).take(PART), &mut file).during("write", &path)? > 0 {
         signals::check()?;
     }
     fchown(&file, Some(owner(like)), Some(group(like))).during("change the owner of", &path)?;

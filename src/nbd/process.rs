@@ -1,12 +1,12 @@
 //! The nbd-server processes that run on this machine.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, geteuid};
 
 use crate::error::{During, Error, Result};
 use crate::nbd::configuration::below;
@@ -99,6 +99,29 @@ impl Process {
         namespace(&self.proc, "net") == namespace(Path::new("/proc/self"), "net")
     }
 
+    /// The program that it runs, opened, if it is the administrator's nbd-server.
+    ///
+    /// Any user can run a program of that name, or nbd-server with files of their own, in a mount namespace of
+    /// their own: nothing of such a process is read or run.
+    ///
+    /// # Errors
+    /// When the program or its main file is not root's, or it lives in another user namespace.
+    pub fn trusted_program(&self) -> Result<File> {
+        let refused = |reason: &str| Err(Error::new("trust", &self.proc, reason));
+        if namespace(&self.proc, "user") != namespace(Path::new("/proc/self"), "user") {
+            return refused("it is in a user namespace of its own");
+        }
+        let path = self.proc.join("exe");
+        let program = File::open(&path).during("open", &path)?;
+        if !is_roots(&program.metadata().during("look at", &path)?) {
+            return refused("others than root can change its program");
+        }
+        if !is_roots(&fs::metadata(below(&self.root(), &self.main)).during("look at", &self.main)?) {
+            return refused("others than root can change its configuration");
+        }
+        Ok(program)
+    }
+
     /// Whether it may read these files and folders, as it names them, going by their modes: it has given up being root
     /// (`user` in its main file) after it has read them for the first time.
     ///
@@ -171,6 +194,11 @@ fn command_line(text: &[u8]) -> (PathBuf, bool) {
 }
 
 /// The identity of a namespace of the process in this folder; `None` if we may not see it.
+/// Root's, or in tests our own.
+fn is_roots(file: &Metadata) -> bool {
+    (file.uid() == 0 || file.uid() == geteuid().as_raw()) && file.mode() & 0o022 == 0
+}
+
 fn namespace(process: &Path, kind: &str) -> Option<PathBuf> {
     fs::read_link(process.join("ns").join(kind)).ok()
 }

@@ -19,7 +19,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ use crate::nbd::{conf_d, probe};
 use crate::sys::command;
 
 /// How long to wait for the new exports. Reading a hundred files takes a few milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long to wait where we cannot ask the server what it has.
 const BLIND: Duration = Duration::from_secs(2);
@@ -65,6 +66,7 @@ pub enum Reload {
 /// # Errors
 /// When it would not read them; it has then not been told.
 pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Reload> {
+    let program = process.trusted_program()?;
     let root = process.root();
     let mut all = Configuration::read(&root, &process.main)?;
     let Some(include) = all.include.as_deref().filter(|include| is_same(&below(&root, include), conf_d))
@@ -84,7 +86,7 @@ pub fn reload(process: &Process, conf_d: &Path, names: &[&OsStr]) -> Result<Relo
         return Ok(Reload::Serves);
     }
 
-    let padding = is_defective(process)?.then(|| Padding::new(conf_d, all.sections)).transpose()?;
+    let padding = is_defective(process, &program)?.then(|| Padding::new(conf_d, all.sections)).transpose()?;
     let failed = |source| Error::action(format!("signal nbd-server (process {:?})", process.pid), source);
     let pidfd =
         pidfd_open(process.pid, PidfdFlags::empty()).map_err(|source| failed(reason(&source.into())))?;
@@ -125,12 +127,14 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 /// Whether SIGHUP would damage the program that runs, even if its file has been replaced since. An
 /// unknown release may have the defect, and the padding harms none.
-fn is_defective(process: &Process) -> Result<bool> {
-    let program = process.proc.join("exe");
+fn is_defective(process: &Process, program: &File) -> Result<bool> {
     // Nothing else is run: a process can call itself what it likes.
-    let name = fs::read_link(&program).unwrap_or_default();
+    let name = fs::read_link(process.proc.join("exe")).unwrap_or_default();
     let release = match name.file_name() {
-        Some(name) if name.as_encoded_bytes().starts_with(b"nbd-server") => Release::of(program)?,
+        // By the descriptor: the process may by now run another program.
+        Some(name) if name.as_encoded_bytes().starts_with(b"nbd-server") => {
+            Release::of(format!("/proc/self/fd/{}", program.as_raw_fd()))?
+        }
         _ => None,
     };
     Ok(release.is_none_or(Release::reload_is_defective))

@@ -95,26 +95,35 @@ fn build(request: &ImageRequest, site: &mut Site, source: &Found, list: &OsStr, 
     site.call(Stage::Start, &[list], Some((&source.name, None)))?;
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
-    let root = Root::open(opened.root())?.known_as(&source.path);
+    let done = clean_and_write(request, site, source, list, opened.root(), image);
+    // What scripts have mounted in it has to go before the view.
+    let undone = site.undo();
+    drop(opened);
+    done.and(undone)
+}
+
+fn clean_and_write(
+    request: &ImageRequest,
+    site: &mut Site,
+    source: &Found,
+    list: &OsStr,
+    path: &Path,
+    image: &Image,
+) -> Result<()> {
+    let root = Root::open(path)?.known_as(&source.path);
     early_kernel(site, &root, source)?;
-    site.call(Stage::Mounted, &[list], Some((&source.name, Some(opened.root()))))?;
+    site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
     if settings.cleanup {
         cleanup::clean(&root, &settings.child_environment)?;
     }
-    site.call(Stage::Cleaned, &[list], Some((&source.name, Some(opened.root()))))?;
+    site.call(Stage::Cleaned, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
-    let written = if settings.omitted.contains(&Step::Write) {
+    if settings.omitted.contains(&Step::Write) {
         log::info!("Omitting mksquashfs_main");
-        Ok(())
-    } else {
-        write(&settings, source, opened.root(), image)
-    };
-    // What scripts have mounted in it has to go before the view.
-    site.undo()?;
-    drop(root);
-    drop(opened);
-    written
+        return Ok(());
+    }
+    write(&settings, source, path, image)
 }
 
 /// A missing kernel is told before the long work (U6).
@@ -141,6 +150,7 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
         source: root,
         destination: &image.temporary,
         exclude_file: None,
+        listed: &[],
         excludes: &patterns,
         words: &settings.mksquashfs_params,
         prefix: settings.ionice.as_deref(),
@@ -153,7 +163,7 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
         engine::verify(&job)?;
     }
     let bytes = new.publish(settings.backup)?;
-    log::info!("{} is {} ({})", shown(&source.path), shown(&image.current), size(bytes));
+    log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
     Ok(())
 }
 

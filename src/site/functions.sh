@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # What hooks, drop-in scripts and code in ltsp.conf can call, as in LTSP itself.
 _NL='
 '
@@ -14,7 +15,7 @@ debug() {
     esac
 }
 die() {
-    warn "${@:-ltsp is stopped by code of this site}"
+    warn "$@"
     exit 1
 }
 is_command() {
@@ -32,7 +33,7 @@ rw() {
     rwr "$@" || :
 }
 re() {
-    rwr "$@" || die
+    rwr "$@" || die 'So the run ends.'
 }
 rsr() {
     "$@" >/dev/null 2>&1

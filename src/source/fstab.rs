@@ -6,8 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{During, Result};
-use crate::source::disk::{Id, Volume};
 use crate::source::probe::Content;
+use crate::source::volume::{Id, Volume};
 use crate::sys::confined::Root;
 
 /// More than any admin writes, in bytes.
@@ -242,7 +242,7 @@ fn decoded(text: &[u8], mark: &[u8], digits: usize, base: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::disk::tests::volume as make;
+    use crate::source::volume::tests::volume as make;
 
     fn targets(text: &str) -> Vec<String> {
         let entries = parse(text.as_bytes()).into_iter();

@@ -18,6 +18,16 @@ pub struct Layer {
     pub what: String,
 }
 
+impl Layer {
+    /// Its root, which messages call what it is.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(&self) -> Result<Root> {
+        Ok(Root::open(&self.lower)?.known_as(self.what.as_ref()))
+    }
+}
+
 /// All of them, lower ones first. None of them shows what the others put into it.
 #[derive(Debug, Default)]
 pub struct Layers(Vec<Layer>);
@@ -49,7 +59,7 @@ impl Layers {
             return Ok(None);
         };
         let rest = path.strip_prefix(&layer.target).unwrap_or(path);
-        let real = Root::open(&layer.lower)?.real_path(rest)?;
+        let real = layer.open()?.real_path(rest)?;
         Ok(real.map(|real| (layer, real)))
     }
 
@@ -60,7 +70,7 @@ impl Layers {
     /// When it cannot be looked up.
     pub fn directory(&self, path: &Path) -> Result<Option<PathBuf>> {
         let Some((layer, real)) = self.find(path)? else { return Ok(None) };
-        let is_dir = Root::open(&layer.lower)?.is_dir(&real)?;
+        let is_dir = layer.open()?.is_dir(&real)?;
         Ok(is_dir.then(|| layer.target.join(&real)))
     }
 }

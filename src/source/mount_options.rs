@@ -125,8 +125,11 @@ impl MountOptions {
         let failed = |reason: String| Error::action(format!("mount {what}"), reason);
         let options = shown(OsStr::from_bytes(&self.data));
         match source {
-            Errno::NODEV => failed(format!("this kernel has no {fstype} file system"))
-                .hint(format!("try `modprobe {fstype}`; in a container ask its host")),
+            Errno::NODEV => {
+                let module = if fstype == "iso9660" { "isofs" } else { &fstype };
+                failed(format!("this kernel has no {fstype} file system"))
+                    .hint(format!("try `modprobe {module}`; in a container ask its host"))
+            }
             Errno::UCLEAN | Errno::IO => failed(format!("it is damaged ({reason})"))
                 .hint("check it where it is used, with fsck"),
             Errno::ROFS => failed(format!("it was not unmounted, and its journal cannot be replayed ({fstype})"))

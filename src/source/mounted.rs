@@ -6,17 +6,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{During, Error, Result, shown};
-use crate::source::disk::{self, Disk, Volume};
+use crate::source::disk::{self, Disk};
 use crate::source::fstab::{self, Entry};
 use crate::source::layers::{Layer, Layers};
 use crate::source::list::Element;
 use crate::source::live;
 use crate::source::lookup::Found;
+use crate::source::missing::Missing;
 use crate::source::mount_options::MountOptions;
 use crate::source::root_partition;
 use crate::source::vm_disk::BackingFiles;
+use crate::source::volume::Volume;
 use crate::source::workspace::Workspace;
-use crate::sys::confined::Root;
 use crate::sys::mount::Mount;
 
 /// A live system's image may lie in another image (Fedora's in two).
@@ -32,6 +33,7 @@ pub struct Mounted {
     opened: VecDeque<Opened>,
     space: Workspace,
     layers: Layers,
+    missing: Missing,
     live_medium: Option<PathBuf>,
 }
 
@@ -53,6 +55,7 @@ impl Mounted {
             opened: VecDeque::new(),
             space: Workspace::default(),
             layers: Layers::default(),
+            missing: Missing::default(),
             live_medium: None,
         };
         mounted.add(&source.path, &source.list.first, backing)?;
@@ -63,6 +66,7 @@ impl Mounted {
         if source.list.more.is_empty() {
             mounted.follow_live(backing)?;
         }
+        mounted.missing.tell(&mounted.layers)?;
         Ok(mounted)
     }
 
@@ -115,8 +119,8 @@ impl Mounted {
         let what = described(&disk, &volume);
         self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
         let is_root = target.as_os_str().is_empty();
-        self.push(Layer { lower: lower.clone(), target, is_directory: false, what });
-        if is_root { self.follow_fstab(&lower, &volume) } else { Ok(()) }
+        self.push(Layer { lower, target, is_directory: false, what });
+        if is_root { self.follow_fstab(&volume) } else { Ok(()) }
     }
 
     /// Where an element goes (S5).
@@ -173,8 +177,9 @@ impl Mounted {
     }
 
     /// Mounts from the disk that was opened last what its root's own fstab asks for (U3).
-    fn follow_fstab(&mut self, root: &Path, volume: &Volume) -> Result<()> {
-        let root = Root::open(root)?;
+    fn follow_fstab(&mut self, volume: &Volume) -> Result<()> {
+        let Some(root) = self.layers.all().first() else { return Ok(()) };
+        let root = root.open()?;
         if !root_partition::is_root(&root)? {
             return Ok(());
         }
@@ -193,27 +198,34 @@ impl Mounted {
         let spec = shown(&entry.spec);
         let disk = shown(opened.disk.name());
         let Some(volume) = fstab::volume(&entry.spec, own, opened.disk.volumes()).cloned() else {
-            return missing(entry, &format!("{spec}, which belongs at {place}, is not on {disk}"));
+            self.missing.add(entry, format!("{spec}, which belongs at {place}, is not on {disk}"));
+            return Ok(());
         };
+        let what = opened.disk.shown(&volume);
         let Some(found) = volume.file_system() else {
             let reason = volume.unusable().unwrap_or_default();
-            return missing(
-                entry,
-                &format!("{}, which belongs at {place}: {reason}", opened.disk.shown(&volume)),
-            );
+            self.missing.add(entry, format!("{what}, which belongs at {place}: {reason}"));
+            return Ok(());
         };
         if volume.id == root.id && entry.subvolume.is_none() {
             return Ok(()); // mounted a second time, it would hold itself
         }
         let Some(target) = self.layers.directory(&entry.target)? else {
-            return missing(entry, &format!("{disk} has no directory {place} to mount {spec} on"));
+            self.missing.add(entry, format!("{what} belongs at {place}, and there is no such directory"));
+            return Ok(());
         };
         let mut options = MountOptions::for_reading(found);
         if let Some(subvolume) = &entry.subvolume {
             options = options.with(subvolume);
         }
         let directory = self.space.directory()?;
-        let mount = opened.disk.mount(&volume, None, Some(&options), &directory)?;
+        let mount = match opened.disk.mount(&volume, None, Some(&options), &directory) {
+            Err(error) if entry.optional => {
+                self.missing.add(entry, error.to_string());
+                return Ok(());
+            }
+            mount => mount?,
+        };
         opened.disk.warn_of(&volume);
         let mut what = described(&opened.disk, &volume);
         if let Some(subvolume) = &entry.subvolume {
@@ -228,7 +240,7 @@ impl Mounted {
     fn follow_live(&mut self, backing: BackingFiles) -> Result<()> {
         for _ in 0..DEEPEST_LIVE {
             let Some(layer) = self.layers.all().first().cloned() else { return Ok(()) };
-            let Some(image) = live::image_in(&Root::open(&layer.lower)?)? else { return Ok(()) };
+            let Some(image) = live::image_in(&layer.open()?)? else { return Ok(()) };
             log::info!("{} is the medium of a live system", layer.what);
             let element = Element { image: image.clone().into_os_string(), ..Element::default() };
             self.live_medium.get_or_insert(layer.lower.clone());
@@ -239,6 +251,9 @@ impl Mounted {
 
     fn push(&mut self, layer: Layer) {
         log::info!("/{} of the image: {}", shown(&layer.target), layer.what);
+        if layer.target.as_os_str().is_empty() {
+            self.missing.clear();
+        }
         self.layers.push(layer);
     }
 
@@ -262,18 +277,4 @@ fn only_file_system(disk: &Disk) -> Option<&Volume> {
     let mut found = disk.volumes().iter().filter(|volume| volume.file_system().is_some());
     let only = found.next()?;
     found.next().is_none().then_some(only)
-}
-
-/// Something that fstab asks for cannot be had: an error if the system would be nothing without it.
-fn missing(entry: &Entry, reason: &str) -> Result<()> {
-    if entry.optional {
-        log::info!("left out: {reason}");
-        return Ok(());
-    }
-    if entry.target == Path::new("usr") {
-        return Err(Error::said(format!("the root has its programs on another file system: {reason}"))
-            .hint("add it as ,,IMAGE,subdir=usr"));
-    }
-    log::warn!("left out: {reason}; add it as ,,IMAGE,subdir={} if it has to be there", shown(&entry.target));
-    Ok(())
 }

@@ -116,6 +116,32 @@ pub(super) mod tests {
         Region::whole(file, Path::new("test.img")).unwrap()
     }
 
+    /// Looks at `count` variants of an image, each with some bytes changed where it has any: in this many
+    /// bytes from its beginning. A panic in `look`, also one for an overflow, fails the test.
+    pub fn damaged(image: &File, count: u64, bytes: u64, look: impl Fn(Region<'_>)) {
+        let size = image.metadata().unwrap().len();
+        let mut start = vec![0; usize::try_from(size.min(bytes)).unwrap()];
+        image.read_exact_at(&mut start, 0).unwrap();
+        let used: Vec<usize> = (0..start.len()).filter(|&at| start[at] != 0).collect();
+        // A generator of random numbers (xorshift64) that always gives the same ones.
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
+        };
+        for _ in 0..count {
+            let mut changed = start.clone();
+            for _ in 0..=random(4) {
+                let at = (used[random(used.len())] + random(8)).min(changed.len() - 1);
+                changed[at] = [0, 1, 0x7f, 0x80, 0xff, u8::try_from(random(256)).unwrap()][random(6)];
+            }
+            let copy = file(size, &[(0, &changed)]);
+            look(region(&copy));
+        }
+    }
+
     #[test]
     fn nothing_is_read_outside_of_a_region() {
         let file = file(100, &[(10, b"abc")]);

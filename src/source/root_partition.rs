@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 
 use crate::error::Result;
-use crate::source::disk::{Disk, Volume};
+use crate::source::disk::Disk;
 use crate::source::mount_options::MountOptions;
+use crate::source::volume::Volume;
 use crate::source::workspace::Workspace;
 use crate::sys::confined::Root;
 use crate::sys::mount::Mount;
@@ -69,10 +70,8 @@ pub fn find(disk: &mut Disk, options: Option<&MountOptions>, space: &mut Workspa
             Err(error) => failures.push(error.to_string().replace('\n', " ")),
         }
     }
-    if roots.len() == 1
-        && let Some(found) = roots.pop()
-    {
-        return Ok(found);
+    if roots.len() == 1 {
+        return Ok(roots.remove(0));
     }
     let reason = match &*roots {
         [] => {
@@ -106,7 +105,7 @@ pub fn mount(
 ) -> Result<(Mount, bool)> {
     let mut attempt = |options: Option<&MountOptions>| -> Result<(Mount, Root)> {
         let mount = disk.mount(volume, None, options, &space.directory()?)?;
-        let root = Root::open(mount.target())?;
+        let root = Root::open(mount.target())?.known_as(disk.shown(volume).as_ref());
         Ok((mount, root))
     };
     let (mount, root) = attempt(options)?;
@@ -124,9 +123,7 @@ pub fn mount(
     let (top, top_root) = attempt(Some(&options.clone().with(b"subvolid=5")))?;
     let mut chosen = None;
     for name in SUBVOLUMES {
-        if let Some(inner) = top_root.dir(name)?
-            && is_root(&inner)?
-        {
+        if top_root.dir(name)?.map(|inner| is_root(&inner)).transpose()? == Some(true) {
             chosen = Some(name);
             break;
         }

@@ -153,11 +153,14 @@ impl Command {
     #[must_use]
     pub fn outside(mut self, outside: &Outside) -> Self {
         let outside = outside.clone();
-        // SAFETY: between fork and exec only setns is called, on a descriptor opened beforehand.
+        // SAFETY: between fork and exec only setns, fchdir and chroot are called, on descriptors opened
+        // beforehand.
         unsafe {
             self.inner.pre_exec(move || {
                 let mount = Some(LinkNameSpaceType::Mount);
                 rustix::thread::move_into_link_name_space(outside.namespace.as_fd(), mount)?;
+                rustix::process::fchdir(outside.root.as_fd())?;
+                rustix::process::chroot(c".")?;
                 Ok(())
             });
         }

@@ -106,6 +106,10 @@ impl Drop for Daemon {
         if let Err(error) = self.child.wait() {
             log::warn!("cannot wait for the end of {}: {error}", self.name);
         }
+        // It ends with the program; a process that forks must not have threads.
+        if let Some(thread) = self.said.take() {
+            let _ = thread.join(); // what it heard is of no interest any more
+        }
     }
 }
 

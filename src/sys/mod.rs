@@ -5,6 +5,7 @@
 //! itself (a private mount namespace, an autoclear loop device, a lock that dies with its process) is
 //! preferred to what we have to.
 
+pub mod clock;
 pub mod command;
 pub mod confined;
 pub mod coprocess;

@@ -21,6 +21,9 @@ use crate::error::{During, Error, Result, reason};
 #[derive(Debug, Clone)]
 pub struct Outside {
     pub(super) namespace: Arc<File>,
+    /// Our root directory. Who enters a mount namespace gets that namespace's (setns(2)): if we run in a
+    /// chroot, the machine's instead of ours.
+    pub(super) root: Arc<File>,
 }
 
 /// Moves the process into a mount namespace of its own: whatever it mounts from now on is seen by
@@ -34,7 +37,8 @@ pub struct Outside {
 /// When the process may not do so: it is not root, or a container forbids mounting.
 pub fn private_mounts() -> Result<Outside> {
     let path = "/proc/self/ns/mnt";
-    let outside = Outside { namespace: Arc::new(File::open(path).during("open", path)?) };
+    let open = |path| File::open(path).during("open", path).map(Arc::new);
+    let outside = Outside { namespace: open(path)?, root: open("/")? };
     let failed = |source: rustix::io::Errno| {
         Error::action("make a private mount namespace", reason(&source.into()))
             .hint("run this as root; in a container it needs the capability CAP_SYS_ADMIN")

@@ -62,7 +62,7 @@ pub(super) fn main(globals: &Globals, words: Vec<OsString>) -> Outcome {
     signals::catch()?;
     let parsed = super::parsed("kernel", OPTIONS, words, help_text);
     let mut applet = KernelApplet::load(globals, Output::Ours, false, std::env::vars_os())?;
-    // Hooks go before mistakes in options, as they may be what root is needed for (F13).
+    // Before mistakes in options (F13, F35).
     applet.site.run_hooks(When::Before)?;
     let line = parsed?;
     for given in &line.options {

@@ -78,6 +78,7 @@ const APPLETS: [Applet; 4] = [
 pub(super) fn main(words: Vec<OsString>) -> u8 {
     // Images and kernels must be readable for servers that are not root (F9).
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    report::keep_debug_log(std::env::var("DEBUG_LOG").ok().as_deref());
     match run(words) {
         Ok(()) => 0,
         Err(Failure::Failed(error)) => {

@@ -174,7 +174,7 @@ fn place(volume: &Section, here: &str, first: u64, extent: u64) -> Option<Place>
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::source::region::tests::{file, region};
+    use crate::source::region::tests::{damaged, file, region};
     use std::os::unix::fs::FileExt;
 
     const ID: &str = "zXl2lGcVfletuQjVjNVGRr0Dn2m3v2hJ";
@@ -297,5 +297,12 @@ pub(super) mod tests {
         let disk = physical_volume(64, TEXT.as_bytes(), 512);
         disk.write_all_at(&u64::MAX.to_le_bytes(), 4096 + 40).unwrap();
         assert_eq!(found(&disk), None);
+    }
+
+    #[test]
+    fn damaged_metadata_do_no_harm() {
+        damaged(&physical_volume(8, TEXT.as_bytes(), 512), 500, 1 << 20, |region| {
+            let _ = volumes(region).unwrap();
+        });
     }
 }

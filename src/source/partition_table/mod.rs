@@ -63,9 +63,8 @@ pub enum Purpose {
 pub fn read(disk: Region<'_>) -> Result<Option<PartitionTable>> {
     let Some(record) = dos::boot_record(disk)? else { return Ok(None) };
     // A record that announces a GPT is there to protect it from tools that do not know one.
-    if record.announces_gpt()
-        && let Some(partitions) = gpt::read(disk)?
-    {
+    let gpt = if record.announces_gpt() { gpt::read(disk)? } else { None };
+    if let Some(partitions) = gpt {
         return Ok(Some(PartitionTable { scheme: Scheme::Gpt, partitions }));
     }
     let partitions = dos::read(disk, &record)?;
@@ -95,7 +94,7 @@ impl fmt::Display for Purpose {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::source::region::tests::region;
+    use crate::source::region::tests::{damaged, region};
     use std::fs::File;
     use std::io::Write;
     use std::os::unix::fs::FileExt;
@@ -199,5 +198,17 @@ pub(super) mod tests {
         }
         let empty = disk(4, "label: dos\n");
         assert_eq!(table(&empty).unwrap().partitions, []);
+    }
+
+    #[test]
+    fn damaged_tables_do_no_harm() {
+        let dos = "label: dos\nstart=2048, size=12288, type=5\n5: start=4096, size=2048\n6: start=8192, size=2048\n";
+        for script in [GPT, dos] {
+            damaged(&disk(16, script), 200, 5 << 20, |region| {
+                for partition in read(region).unwrap().into_iter().flat_map(|table| table.partitions) {
+                    let _ = region.part(partition.start, partition.size);
+                }
+            });
+        }
     }
 }

@@ -186,4 +186,23 @@ mod tests {
         assert_eq!(uuid(&bytes).unwrap(), "01020304-0506-0708-090a-0b0c0d0e0f10");
         assert_eq!(uuid(&[0; 16]), None);
     }
+
+    #[test]
+    fn damaged_superblocks_do_no_harm() {
+        let ext: &[u8] = &[0x53, 0xef];
+        let f2fs: &[u8] = &[0x10, 0x20, 0xf5, 0xf2];
+        for contents in [
+            &[(0, &[1; 300][..]), (1024, &[7; 400]), (1080, ext)][..],
+            &[(0, b"XFSB"), (4, &[1; 200])],
+            &[(0x1_0000, &[3; 600]), (0x1_0040, b"_BHRfS_M")],
+            &[(0, &[4; 96]), (0, b"hsqs")],
+            &[(1024, &[5; 1200]), (1024, f2fs)],
+            &[(0x8000, &[0x31; 900]), (0x8001, b"CD001")],
+        ] {
+            let image = file(256 << 10, contents);
+            crate::source::region::tests::damaged(&image, 200, 256 << 10, |region| {
+                let _ = probe(region).unwrap();
+            });
+        }
+    }
 }

@@ -108,6 +108,15 @@ pub(super) fn running(path: &Path) -> Error {
         .hint("shut the virtual machine down first")
 }
 
+/// Warns of a disk that VMware has marked as in use. The mark may be left from a crash.
+pub(super) fn warn_of_vmware(path: &Path) {
+    let mut mark = path.as_os_str().to_owned();
+    mark.push(".lck");
+    if Path::new(&mark).is_dir() {
+        log::warn!("{} may be in use by a virtual machine of VMware: there is {}", shown(path), shown(&mark));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,10 +140,15 @@ impl VmDisk {
             let size = Some(region.size.saturating_sub(512));
             return Ok(Self { name: path.to_owned(), file, _export: None, start: 0, size });
         }
+        if matches!(format, Format::Vmdk | Format::VmdkDescriptor) {
+            files::warn_of_vmware(path);
+        }
         let files = Files::around(path, backing)?;
-        if format == Format::VmdkDescriptor
-            && let Some(extent) = vmdk::only_flat_extent(&file, path, &files)?
-        {
+        let flat = match format {
+            Format::VmdkDescriptor => vmdk::only_flat_extent(&file, path, &files)?,
+            _ => None,
+        };
+        if let Some(extent) = flat {
             return Ok(Self {
                 name: path.to_owned(),
                 file: extent.file,
@@ -210,7 +215,7 @@ fn explained(error: Error, path: &Path, format: Format) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::region::tests::{file, region};
+    use crate::source::region::tests::{damaged, file, region};
 
     fn detected(contents: &[(u64, &[u8])]) -> Option<Format> {
         let disk = file(4096, contents);
@@ -249,5 +254,30 @@ mod tests {
             convert(Path::new("/vm/my disk.vdi")),
             "convert it with `qemu-img convert -O raw 'my disk.vdi' 'my disk.vdi.raw'`"
         );
+    }
+
+    #[test]
+    fn damaged_headers_do_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let data: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(dir.path().join("raw"), data).unwrap();
+        let path = Path::new("x");
+        for format in ["qcow2", "vdi", "vmdk", "qed"] {
+            let done = std::process::Command::new("qemu-img")
+                .args(["convert", "-O", format, "raw", "disk"])
+                .current_dir(dir.path())
+                .status();
+            assert!(done.unwrap().success());
+            let disk = File::open(dir.path().join("disk")).unwrap();
+            damaged(&disk, 300, 4096, |region| {
+                // Errors are as good as headers that make sense.
+                let _ = match format {
+                    "qcow2" => qcow2::read(region, path).map(drop),
+                    "vdi" => vdi::check(region, path),
+                    "vmdk" => vmdk::parent(region, path).map(drop),
+                    _ => qed::read(region, path).map(drop),
+                };
+            });
+        }
     }
 }
