@@ -70,7 +70,7 @@ pub fn run(
 /// The images folder, so that another run is noticed before the long work. One that is missing is made
 /// when there is something to be written in it, and not before (I44).
 fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
-    if base.join("images").symlink_metadata().is_ok() { ImageFolder::open(base).map(Some) } else { Ok(None) }
+    if base.join("images").symlink_metadata().is_ok() { ImageFolder::open_private(base).map(Some) } else { Ok(None) }
 }
 
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
@@ -132,7 +132,7 @@ fn clean(
     site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
     if settings.cleanup {
-        cleanup::clean(&root, &settings.child_environment)?;
+        cleanup::modern::clean(&root, &settings.omitted)?;
     }
     site.call(Stage::Cleaned, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
@@ -160,7 +160,7 @@ fn write(
     folder: &mut Option<ImageFolder>,
 ) -> Result<()> {
     if folder.is_none() {
-        *folder = Some(ImageFolder::open(&settings.base_dir)?);
+        *folder = Some(ImageFolder::open_private(&settings.base_dir)?);
     }
     let mut patterns: Vec<Pattern> = settings.excludes.clone();
     for own in
@@ -199,7 +199,7 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
     } else {
         settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
     };
-    let folder = ImageFolder::open(&settings.base_dir)?;
+    let folder = ImageFolder::open_private(&settings.base_dir)?;
     for name in names {
         let image = folder.image(&name);
         if settings.omitted.contains(&Step::Revert) {
