@@ -70,7 +70,11 @@ pub fn run(
 /// The images folder, so that another run is noticed before the long work. One that is missing is made
 /// when there is something to be written in it, and not before (I44).
 fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
-    if base.join("images").symlink_metadata().is_ok() { ImageFolder::open_private(base).map(Some) } else { Ok(None) }
+    if base.join("images").symlink_metadata().is_ok() {
+        ImageFolder::open_private(base).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
