@@ -14,14 +14,6 @@ use crate::excludes::Pattern;
 pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
     let text = std::fs::read(path).during("read the exclude patterns in", path)?;
     let mut patterns = Vec::new();
-    if let Some(index) = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r")) {
-        log::warn!(
-            "{}, line {}: it ends in a carriage return (DOS line end), which is part of the pattern; \
-             sed -i 's/\\r$//' removes them",
-            shown(path),
-            index + 1
-        );
-    }
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let Some(text) = pattern_of(line) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
@@ -29,6 +21,24 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
         patterns.push(pattern);
     }
     Ok(patterns)
+}
+
+/// What is odd about a file of patterns, if something is: line ends that are part of the patterns, which
+/// then match nothing.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn doubt(path: &Path) -> Result<Option<String>> {
+    let text = std::fs::read(path).during("read the exclude patterns in", path)?;
+    let line = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r"));
+    Ok(line.map(|index| {
+        format!(
+            "{}, line {}: it ends in a carriage return (DOS line end), which is part of the pattern; \
+             sed -i 's/\\r$//' removes them",
+            shown(path),
+            index + 1
+        )
+    }))
 }
 
 /// The pattern in a line: blanks before it are skipped, blanks after it are part of it, and a backslash

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::sys::fnmatch;
 
-pub use list::read_file;
+pub use list::{doubt, read_file};
 pub use option::split;
 
 /// What makes a pattern match at any depth (X2).
