@@ -12,9 +12,10 @@
 //! 6. [`cleanup`] clears of accounts, keys and logs;
 //! 7. [`excludes`]: what stays out of the image;
 //! 8. [`engine`]: writes the squashfs, if there is [`space`] for it;
-//! 9. [`publish`]: from the temporary name to the final one, backups, revert;
-//! 10. [`kernel`]: kernels and ramdisks into the TFTP directories;
-//! 11. [`nbd`]: the exports of nbd-server.
+//! 9. [`audit`]: what must not be in it;
+//! 10. [`publish`]: from the temporary name to the final one, backups, revert;
+//! 11. [`kernel`]: kernels and ramdisks into the TFTP directories;
+//! 12. [`nbd`]: the exports of nbd-server.
 //!
 //! Beside the walk stands [`migrate`]: from the settings of LTSP 5 to those of the modern front end.
 //!
@@ -38,6 +39,7 @@ pub mod space;
 pub mod engine;
 pub mod squashfs;
 
+pub mod audit;
 pub mod publish;
 
 pub mod kernel;

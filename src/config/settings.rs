@@ -193,6 +193,12 @@ pub enum Step {
     SslCert,
     /// `truncate_files` (I25)
     TruncateFiles,
+    /// `machine_id`: the image keeps the machine's id. This step and the next two are ours.
+    MachineId,
+    /// `network_secrets`: connections of NetworkManager keep their passwords.
+    NetworkSecrets,
+    /// `shell_histories`: what was typed into shells stays.
+    Histories,
     /// `mksquashfs_main`: nothing is written, and so no kernel is copied.
     Write,
     /// `image_excludes`: nothing is excluded.

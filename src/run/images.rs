@@ -1,6 +1,7 @@
 //! One run of `ltsp image`, from settings to published images (I3, I4).
 
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::contents;
@@ -9,7 +10,7 @@ use crate::cleanup;
 use crate::config::modern::ImageRequest;
 use crate::config::settings::{ImageSettings, Step};
 use crate::engine::{self, Program};
-use crate::error::{Error, Result, shown};
+use crate::error::{Result, shown};
 use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
 use crate::overlay::View;
@@ -145,7 +146,7 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
     let program: Program = engine::choose(settings.engine, &settings.mksquashfs_params)?;
     let estimate = Estimate::of(root, &Excludes::new(patterns.clone()), true)?;
     estimate.check(&image.temporary)?;
-    let new = image.begin(settings.backup)?;
+    let new = image.begin(settings.keep)?;
     let job = engine::Job {
         source: root,
         destination: &image.temporary,
@@ -162,7 +163,7 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
     if settings.verify {
         engine::verify(&job)?;
     }
-    let bytes = new.publish(settings.backup)?;
+    let bytes = new.publish()?;
     log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
     Ok(())
 }
@@ -173,10 +174,6 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
     } else {
         settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
     };
-    if settings.revert.is_some_and(|steps| steps.get() > 1) {
-        return Err(Error::said("only one image before the present one is kept")
-            .hint("use --revert without a number"));
-    }
     let folder = ImageFolder::open(&settings.base_dir)?;
     for name in names {
         let image = folder.image(&name);
@@ -184,7 +181,7 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
             log::info!("Omitting revert");
             continue;
         }
-        image.revert()?;
+        image.revert(settings.revert.unwrap_or(NonZeroU32::MIN))?;
         log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
         kernels(image.current.as_os_str(), None)?;
     }

@@ -14,6 +14,10 @@ use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
 
+mod replace;
+
+pub use replace::Attributes;
+
 /// A directory as the root of its own small world: the target of an absolute link starts at it, and
 /// `..` does not lead above it (openat2(2), RESOLVE_IN_ROOT).
 ///

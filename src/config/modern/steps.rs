@@ -8,8 +8,8 @@ use crate::config::settings::Step;
 use crate::config::variables::{Variables, is_name, words};
 use crate::error::{Error, Result};
 
-/// The steps by the names that OMIT_FUNCTIONS has for them (F36).
-pub const FUNCTIONS: [(&str, Step); 14] = [
+/// The steps by the names that OMIT_FUNCTIONS has for them (F36), and those that only we have.
+pub const FUNCTIONS: [(&str, Step); 17] = [
     ("lock_package_management", Step::Lock),
     ("cleanup_main", Step::Cleanup),
     ("remove_printers", Step::Printers),
@@ -18,6 +18,9 @@ pub const FUNCTIONS: [(&str, Step); 14] = [
     ("ssh_host_keys", Step::SshHostKeys),
     ("ssl_cert", Step::SslCert),
     ("truncate_files", Step::TruncateFiles),
+    ("machine_id", Step::MachineId),
+    ("network_secrets", Step::NetworkSecrets),
+    ("shell_histories", Step::Histories),
     ("mksquashfs_main", Step::Write),
     ("image_excludes", Step::Excludes),
     ("revert", Step::Revert),
