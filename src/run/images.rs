@@ -54,9 +54,10 @@ pub fn run(
         signals::check()?;
         // As typed, which is in the order of what is found; without operands the name is.
         let list = settings.sources.get(number).unwrap_or(&source.name);
-        let folder = ImageFolder::open(&settings.base_dir)?;
-        let image = folder.image(&source.name);
-        build(request, site, source, list, &image)?;
+        // Held until the kernels are those of the image.
+        let mut folder = existing_folder(&settings.base_dir)?;
+        let image = Image::new(&settings.base_dir.join("images"), &source.name);
+        build(request, site, source, list, &image, &mut folder)?;
         let initrd = site.variables.get("KERNEL_INITRD").map(OsStr::to_owned);
         if !site.image_settings(request)?.0.omitted.contains(&Step::Write) {
             kernels(image.current.as_os_str(), initrd.as_deref())?;
@@ -64,6 +65,12 @@ pub fn run(
         site.call(Stage::End, &[list], Some((&source.name, None)))?;
     }
     Ok(())
+}
+
+/// The images folder, so that another run is noticed before the long work. One that is missing is made
+/// when there is something to be written in it, and not before (I44).
+fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
+    if base.join("images").symlink_metadata().is_ok() { ImageFolder::open(base).map(Some) } else { Ok(None) }
 }
 
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
@@ -92,25 +99,34 @@ impl Source {
     }
 }
 
-fn build(request: &ImageRequest, site: &mut Site, source: &Found, list: &OsStr, image: &Image) -> Result<()> {
+fn build(
+    request: &ImageRequest,
+    site: &mut Site,
+    source: &Found,
+    list: &OsStr,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+) -> Result<()> {
     site.call(Stage::Start, &[list], Some((&source.name, None)))?;
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
-    let done = clean_and_write(request, site, source, list, opened.root(), image);
+    let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
+        settings.map_or(Ok(()), |settings| write(&settings, source, opened.root(), image, folder))
+    });
     // What scripts have mounted in it has to go before the view.
     let undone = site.undo();
     drop(opened);
     done.and(undone)
 }
 
-fn clean_and_write(
+/// All that comes before writing; the settings to write with, unless nothing is to be written.
+fn clean(
     request: &ImageRequest,
     site: &mut Site,
     source: &Found,
     list: &OsStr,
     path: &Path,
-    image: &Image,
-) -> Result<()> {
+) -> Result<Option<ImageSettings>> {
     let root = Root::open(path)?.known_as(&source.path);
     early_kernel(site, &root, source)?;
     site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
@@ -122,9 +138,9 @@ fn clean_and_write(
     let (settings, _) = site.image_settings(request)?;
     if settings.omitted.contains(&Step::Write) {
         log::info!("Omitting mksquashfs_main");
-        return Ok(());
+        return Ok(None);
     }
-    write(&settings, source, path, image)
+    Ok(Some(settings))
 }
 
 /// A missing kernel is told before the long work (U6).
@@ -136,7 +152,16 @@ fn early_kernel(site: &Site, root: &Root, source: &Found) -> Result<()> {
     Ok(())
 }
 
-fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -> Result<()> {
+fn write(
+    settings: &ImageSettings,
+    source: &Found,
+    root: &Path,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+) -> Result<()> {
+    if folder.is_none() {
+        *folder = Some(ImageFolder::open(&settings.base_dir)?);
+    }
     let mut patterns: Vec<Pattern> = settings.excludes.clone();
     for own in
         [&settings.base_dir, &settings.tftp_dir].into_iter().filter_map(|path| path.canonicalize().ok())
