@@ -1,16 +1,18 @@
 //! One run of `ltsp image`, from settings to published images (I3, I4).
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::contents;
 use super::kernels::{backing, whole_view};
-use crate::cleanup;
+use crate::audit;
+use crate::cleanup::modern::{self, Cleaned};
 use crate::config::modern::ImageRequest;
-use crate::config::settings::{ImageSettings, Step};
+use crate::config::settings::{Audit, ImageSettings, Step};
 use crate::engine::{self, Program};
-use crate::error::{Result, shown};
+use crate::error::{During, Error, Result, shown};
 use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
 use crate::overlay::View;
@@ -115,7 +117,9 @@ fn build(
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
     let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
-        settings.map_or(Ok(()), |settings| write(&settings, source, opened.root(), image, folder))
+        settings.map_or(Ok(()), |(settings, cleaned)| {
+            write(&settings, source, opened.root(), image, folder, &cleaned)
+        })
     });
     // What scripts have mounted in it has to go before the view.
     let undone = site.undo();
@@ -123,28 +127,28 @@ fn build(
     done.and(undone)
 }
 
-/// All that comes before writing; the settings to write with, unless nothing is to be written.
+/// All that comes before writing; the settings to write with and what was cleaned, unless nothing is to be
+/// written.
 fn clean(
     request: &ImageRequest,
     site: &mut Site,
     source: &Found,
     list: &OsStr,
     path: &Path,
-) -> Result<Option<ImageSettings>> {
+) -> Result<Option<(ImageSettings, Cleaned)>> {
     let root = Root::open(path)?.known_as(&source.path);
     early_kernel(site, &root, source)?;
     site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
-    if settings.cleanup {
-        cleanup::modern::clean(&root, &settings.omitted)?;
-    }
+    let cleaned =
+        if settings.cleanup { modern::clean(&root, &settings.omitted)? } else { Cleaned::default() };
     site.call(Stage::Cleaned, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
     if settings.omitted.contains(&Step::Write) {
         log::info!("Omitting mksquashfs_main");
         return Ok(None);
     }
-    Ok(Some(settings))
+    Ok(Some((settings, cleaned)))
 }
 
 /// A missing kernel is told before the long work (U6).
@@ -162,6 +166,7 @@ fn write(
     root: &Path,
     image: &Image,
     folder: &mut Option<ImageFolder>,
+    cleaned: &Cleaned,
 ) -> Result<()> {
     if folder.is_none() {
         *folder = Some(ImageFolder::open_private(&settings.base_dir)?);
@@ -192,8 +197,27 @@ fn write(
     if settings.verify {
         engine::verify(&job)?;
     }
+    audit(settings, image, cleaned)?;
     let bytes = new.publish()?;
     log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
+    Ok(())
+}
+
+/// Tells of secrets in the finished image, and stops before it is published if that was asked for.
+fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<()> {
+    if settings.audit == Audit::Off {
+        return Ok(());
+    }
+    let path = &image.temporary;
+    let file = File::open(path).during("open", path)?;
+    let findings = audit::search(&file, path, &cleaned.renewed)?;
+    for finding in &findings {
+        log::warn!("secret in the image: {finding}");
+    }
+    if settings.audit == Audit::Strict && !findings.is_empty() {
+        return Err(Error::new("publish", &image.current, format!("{} secrets are in it", findings.len()))
+            .hint("exclude them (ADD_IMAGE_EXCLUDES), clean them away (--cleanup=1), or use --audit=warn"));
+    }
     Ok(())
 }
 
