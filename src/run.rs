@@ -52,7 +52,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     let program = if builds { engine::choose(settings.engine, &words)? } else { Program::BuiltIn };
     // Read here so that a mistake in it is told at once, and once.
     let listed = match &settings.exclude_file {
-        Some(file) if builds => excludes::read_file(file)?,
+        Some(file) if builds => {
+            excludes::doubt(file)?.iter().for_each(|doubt| log::warn!("{doubt}"));
+            excludes::read_file(file)?
+        }
         _ => Vec::new(),
     };
     signals::catch()?;

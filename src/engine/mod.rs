@@ -186,6 +186,9 @@ fn failure(job: &Job<'_>, mut finished: Finished) -> Error {
         if !lines.is_empty() {
             return Error::said(lines.join("\n"));
         }
+        // It was killed: for want of memory, or by the admin.
+        let reason = format!("its writer ended with status {}", finished.exit_code());
+        return Error::new("write the image", job.destination, reason);
     }
     finished.stderr = reason(&said).join("\n").into_bytes();
     match finished.check() {

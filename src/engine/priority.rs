@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use rustix::fs::Access;
 
 use crate::error::Result;
-use crate::sys::command::Command;
+use crate::sys::command::{self, Command};
 
 /// `nice`, and `ionice` in the idle class where that is possible (U42, D11).
 ///
@@ -13,10 +13,10 @@ use crate::sys::command::Command;
 /// When the trial of ionice is interrupted.
 pub(super) fn words() -> Result<Vec<OsString>> {
     let mut words: Vec<OsString> = Vec::new();
-    if executable("/usr/bin/nice") {
+    if executable("/usr/bin/nice") && command::exists("nice") {
         words.push("nice".into());
     }
-    if executable("/usr/bin/ionice") {
+    if executable("/usr/bin/ionice") && command::exists("ionice") {
         // In a container or under some schedulers the class cannot be set.
         let trial = Command::new("ionice").args(["-c3", "true"]).output()?;
         if trial.status.success() {

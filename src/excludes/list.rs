@@ -22,20 +22,31 @@ pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
 /// When a wanted line holds a pattern that cannot be one.
 pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Pattern>> {
     let mut patterns = Vec::new();
-    let lines = || (1..).zip(text.split(|&byte| byte == b'\n'));
-    if let Some((number, _)) = lines().find(|(_, line)| line.ends_with(b"\r")) {
-        log::warn!(
-            "{name}, line {number}: it ends in a carriage return (DOS line end), which is part of the \
-             pattern; sed -i 's/\\r$//' removes them"
-        );
-    }
-    for (number, line) in lines() {
+    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         let Some(text) = pattern_of(line).filter(|_| wanted(line)) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
             .map_err(|error| Error::said(format!("{name}, line {number}: {error}")))?;
         patterns.push(pattern);
     }
     Ok(patterns)
+}
+
+/// What is odd about a file of patterns, if something is: line ends that are part of the patterns, which
+/// then match nothing.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn doubt(path: &Path) -> Result<Option<String>> {
+    let text = std::fs::read(path).during("read the exclude patterns in", path)?;
+    let line = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r"));
+    Ok(line.map(|index| {
+        format!(
+            "{}, line {}: it ends in a carriage return (DOS line end), which is part of the pattern; \
+             sed -i 's/\\r$//' removes them",
+            shown(path),
+            index + 1
+        )
+    }))
 }
 
 /// The pattern in a line: blanks before it are skipped, blanks after it are part of it, and a backslash

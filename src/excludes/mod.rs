@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::sys::fnmatch;
 
-pub use list::read_file;
+pub use list::{doubt, read_file};
 pub use option::split;
 pub use refine::{Lines, image_list};
 

@@ -107,7 +107,8 @@ impl Process {
     /// # Errors
     /// When the program or its main file is not root's, or it lives in another user namespace.
     pub fn trusted_program(&self) -> Result<File> {
-        let refused = |reason: &str| Err(Error::new("trust", &self.proc, reason));
+        let action = format!("trust process {}", self.pid.as_raw_nonzero());
+        let refused = |reason: &str| Err(Error::action(action.clone(), reason));
         if namespace(&self.proc, "user") != namespace(Path::new("/proc/self"), "user") {
             return refused("it is in a user namespace of its own");
         }

@@ -1,16 +1,18 @@
 //! One run of `ltsp image`, from settings to published images (I3, I4).
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::contents;
 use super::kernels::{backing, whole_view};
-use crate::cleanup;
+use crate::audit;
+use crate::cleanup::modern::{self, Cleaned};
 use crate::config::modern::ImageRequest;
-use crate::config::settings::{ImageSettings, Step};
+use crate::config::settings::{Audit, ImageSettings, Step};
 use crate::engine::{self, Program};
-use crate::error::{Result, shown};
+use crate::error::{During, Error, Result, shown};
 use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
 use crate::overlay::View;
@@ -54,9 +56,10 @@ pub fn run(
         signals::check()?;
         // As typed, which is in the order of what is found; without operands the name is.
         let list = settings.sources.get(number).unwrap_or(&source.name);
-        let folder = ImageFolder::open(&settings.base_dir)?;
-        let image = folder.image(&source.name);
-        build(request, site, source, list, &image)?;
+        // Held until the kernels are those of the image.
+        let mut folder = existing_folder(&settings.base_dir)?;
+        let image = Image::new(&settings.base_dir.join("images"), &source.name);
+        build(request, site, source, list, &image, &mut folder)?;
         let initrd = site.variables.get("KERNEL_INITRD").map(OsStr::to_owned);
         if !site.image_settings(request)?.0.omitted.contains(&Step::Write) {
             kernels(image.current.as_os_str(), initrd.as_deref())?;
@@ -64,6 +67,16 @@ pub fn run(
         site.call(Stage::End, &[list], Some((&source.name, None)))?;
     }
     Ok(())
+}
+
+/// The images folder, so that another run is noticed before the long work. One that is missing is made
+/// when there is something to be written in it, and not before (I44).
+fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
+    if base.join("images").symlink_metadata().is_ok() {
+        ImageFolder::open_private(base).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
@@ -92,39 +105,50 @@ impl Source {
     }
 }
 
-fn build(request: &ImageRequest, site: &mut Site, source: &Found, list: &OsStr, image: &Image) -> Result<()> {
+fn build(
+    request: &ImageRequest,
+    site: &mut Site,
+    source: &Found,
+    list: &OsStr,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+) -> Result<()> {
     site.call(Stage::Start, &[list], Some((&source.name, None)))?;
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
-    let done = clean_and_write(request, site, source, list, opened.root(), image);
+    let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
+        settings.map_or(Ok(()), |(settings, cleaned)| {
+            write(&settings, source, opened.root(), image, folder, &cleaned)
+        })
+    });
     // What scripts have mounted in it has to go before the view.
     let undone = site.undo();
     drop(opened);
     done.and(undone)
 }
 
-fn clean_and_write(
+/// All that comes before writing; the settings to write with and what was cleaned, unless nothing is to be
+/// written.
+fn clean(
     request: &ImageRequest,
     site: &mut Site,
     source: &Found,
     list: &OsStr,
     path: &Path,
-    image: &Image,
-) -> Result<()> {
+) -> Result<Option<(ImageSettings, Cleaned)>> {
     let root = Root::open(path)?.known_as(&source.path);
     early_kernel(site, &root, source)?;
     site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
-    if settings.cleanup {
-        cleanup::clean(&root, &settings.child_environment)?;
-    }
+    let cleaned =
+        if settings.cleanup { modern::clean(&root, &settings.omitted)? } else { Cleaned::default() };
     site.call(Stage::Cleaned, &[list], Some((&source.name, Some(path))))?;
     let (settings, _) = site.image_settings(request)?;
     if settings.omitted.contains(&Step::Write) {
         log::info!("Omitting mksquashfs_main");
-        return Ok(());
+        return Ok(None);
     }
-    write(&settings, source, path, image)
+    Ok(Some((settings, cleaned)))
 }
 
 /// A missing kernel is told before the long work (U6).
@@ -136,7 +160,17 @@ fn early_kernel(site: &Site, root: &Root, source: &Found) -> Result<()> {
     Ok(())
 }
 
-fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -> Result<()> {
+fn write(
+    settings: &ImageSettings,
+    source: &Found,
+    root: &Path,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+    cleaned: &Cleaned,
+) -> Result<()> {
+    if folder.is_none() {
+        *folder = Some(ImageFolder::open_private(&settings.base_dir)?);
+    }
     let mut patterns: Vec<Pattern> = settings.excludes.clone();
     for own in
         [&settings.base_dir, &settings.tftp_dir].into_iter().filter_map(|path| path.canonicalize().ok())
@@ -163,8 +197,27 @@ fn write(settings: &ImageSettings, source: &Found, root: &Path, image: &Image) -
     if settings.verify {
         engine::verify(&job)?;
     }
+    audit(settings, image, cleaned)?;
     let bytes = new.publish()?;
     log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
+    Ok(())
+}
+
+/// Tells of secrets in the finished image, and stops before it is published if that was asked for.
+fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<()> {
+    if settings.audit == Audit::Off {
+        return Ok(());
+    }
+    let path = &image.temporary;
+    let file = File::open(path).during("open", path)?;
+    let findings = audit::search(&file, path, &cleaned.renewed)?;
+    for finding in &findings {
+        log::warn!("secret in the image: {finding}");
+    }
+    if settings.audit == Audit::Strict && !findings.is_empty() {
+        return Err(Error::new("publish", &image.current, format!("{} secrets are in it", findings.len()))
+            .hint("exclude them (ADD_IMAGE_EXCLUDES), clean them away (--cleanup=1), or use --audit=warn"));
+    }
     Ok(())
 }
 
@@ -174,7 +227,7 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
     } else {
         settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
     };
-    let folder = ImageFolder::open(&settings.base_dir)?;
+    let folder = ImageFolder::open_private(&settings.base_dir)?;
     for name in names {
         let image = folder.image(&name);
         if settings.omitted.contains(&Step::Revert) {
