@@ -23,6 +23,26 @@ use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
 use syntax::Stop;
 
+/// The settings of our own programs (S9), which cannot harm others.
+const SETTINGS: [&str; 16] = [
+    "BASE",
+    "CLEANUP",
+    "COMPRESSION",
+    "CONFIG_NBD",
+    "ENGINE",
+    "EXCLUDE",
+    "EXCLUDED_MOUNTS",
+    "EXCLUDE_FILE",
+    "NO_BACKUP",
+    "NO_COMPRESS",
+    "OVERWRITE",
+    "PREFER_NBD_IMAGE",
+    "QUIET",
+    "REVERT",
+    "TFTP_BOOT_DIR",
+    "TFTP_DIRS",
+];
+
 /// How files are read in one start of a program.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
@@ -52,7 +72,7 @@ impl<'a> Reader<'a> {
         let mut warnings = dos_line_ends(path, &text);
         let read = parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &mut after));
         match read {
-            Ok(()) => {}
+            Ok(()) => self.check_exports(path, variables, &after)?,
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
                 check::check_syntax(path, &text)?;
@@ -76,6 +96,22 @@ impl<'a> Reader<'a> {
         );
         Err(Error::said(said)
             .hint("make the file and its folder root's own (chown root, chmod go-w), or use plain NAME=\"VALUE\" lines"))
+    }
+
+    /// What reaches other programs can have them run anything: `PATH` and `LD_PRELOAD`, to begin with.
+    fn check_exports(&self, path: &Path, before: &Variables, after: &Variables) -> Result<()> {
+        let changed = after.iter().find(|(name, value, exported)| {
+            *exported
+                && !SETTINGS.contains(name)
+                && (before.get(name) != Some(value) || !before.is_exported(name))
+        });
+        let Some((name, ..)) = changed else { return Ok(()) };
+        let Some(reason) = self.distrust(path)? else { return Ok(()) };
+        let place = after.origin(name).map_or_else(|| shown(path), ToString::to_string);
+        Err(Error::said(format!(
+            "{place}: {name} would be for other programs that root runs, too, and must not come from this file: {reason}"
+        ))
+        .hint("make the file and its folder root's own (chown root, chmod go-w), or leave the line out"))
     }
 
     /// Looks at the file, at its folder, and if it is a link also at those behind it.
@@ -235,6 +271,21 @@ mod tests {
         chmod(&dir, 0o700);
         world.reader.owner += 1;
         assert!(world.refuses("x", text).contains("DIR belongs to user "));
+    }
+
+    #[test]
+    fn what_other_programs_would_see_comes_only_from_a_file_that_nobody_else_can_write() {
+        let mut world = World::new();
+        let dir = world.dir.path().to_owned();
+        world.read("x", "PATH=/a:$PATH\n").unwrap();
+        chmod(&dir.join("x"), 0o666);
+        for (text, name) in [("A=1\nPATH=/b\n", "PATH"), ("A=1\nexport LD_PRELOAD=/b\n", "LD_PRELOAD")] {
+            let said = world.refuses("x", text);
+            assert!(said.starts_with(&format!("DIR/x:2: {name} would be")), "{said}");
+            assert_eq!(world.value("A"), None);
+        }
+        world.read("x", "A=1\nexport BASE=/c TFTP_DIRS=/d\n").unwrap();
+        assert_eq!(world.value("BASE"), Some("/c"));
     }
 
     #[test]
