@@ -3,9 +3,11 @@
 # Not /usr/local: nbd-server starts nbdswapd, and looks for it in /usr/sbin.
 PREFIX = /usr
 DESTDIR =
-PROGRAM = target/release/ltsp-update-image
+BUILT = target/release
+TOOLS = ltsp-update-kernels ltsp-config nbdswapd
+LTSP_PAGES = ltsp ltsp-image ltsp-kernel ltsp-migrate ltsp-nbd
 
-.PHONY: all demo check install clean
+.PHONY: all demo check bench install install-ltsp clean
 
 all:
 	cargo build --release --locked
@@ -18,15 +20,25 @@ demo:
 check:
 	compat-tests/prepare.sh check compat-tests/check.sh
 
+# Measure the built-in squashfs writer against mksquashfs, on a minimal and a desktop system. Takes an hour.
+bench:
+	compat-tests/prepare.sh bench compat-tests/bench/squashfs.sh
+
 # Install what 'make' has built. Configuration files that are there already are the administrator's: they stay.
 install:
-	install -D -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/sbin/ltsp-update-image'
-	for name in ltsp-update-kernels ltsp-config nbdswapd; do \
+	install -D -m 0755 '$(BUILT)/ltsp-update-image' '$(DESTDIR)$(PREFIX)/sbin/ltsp-update-image'
+	for name in $(TOOLS); do \
 		ln -sf ltsp-update-image "$(DESTDIR)$(PREFIX)/sbin/$$name" || exit 1; done
 	for file in $(notdir $(wildcard etc/*)); do [ -e "$(DESTDIR)/etc/ltsp/$$file" ] || \
 		install -D -m 0644 "etc/$$file" "$(DESTDIR)/etc/ltsp/$$file" || exit 1; done
-	for page in $(notdir $(wildcard man/*.8)); do \
-		install -D -m 0644 "man/$$page" "$(DESTDIR)$(PREFIX)/share/man/man8/$$page" || exit 1; done
+	for page in ltsp-update-image $(TOOLS); do \
+		install -D -m 0644 "man/$$page.8" "$(DESTDIR)$(PREFIX)/share/man/man8/$$page.8" || exit 1; done
+
+# Install 'ltsp' with its pages, too. They have the names of files in the package ltsp: 'dpkg-divert' those first.
+install-ltsp:
+	install -D -m 0755 '$(BUILT)/ltsp' '$(DESTDIR)$(PREFIX)/sbin/ltsp'
+	for page in $(LTSP_PAGES); do \
+		install -D -m 0644 "man/$$page.8" "$(DESTDIR)$(PREFIX)/share/man/man8/$$page.8" || exit 1; done
 
 clean:
 	rm -rf target

@@ -145,6 +145,15 @@ pub struct Observe {
     pub images: Vec<String>,
     #[serde(default)]
     pub files: Vec<String>,
+    /// Files inside images whose text is shown, as patterns.
+    #[serde(default)]
+    pub text: Vec<String>,
+    /// Files inside images with new random content.
+    #[serde(default)]
+    pub volatile: Vec<String>,
+    /// The members of groups, in such text, are in no order.
+    #[serde(default)]
+    pub accounts: bool,
 }
 
 #[derive(serde::Deserialize)]

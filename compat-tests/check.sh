@@ -29,7 +29,7 @@ tool_step() {
     fi
 }
 
-step scripts shellcheck --external-sources compat-tests/*.sh compat-tests/rigs/*.sh .ci/run
+step scripts shellcheck --external-sources compat-tests/*.sh compat-tests/rigs/*.sh src/site/functions.sh .ci/run
 tool_step format fmt --check
 tool_step lints clippy --locked --all-targets -- --deny warnings
 RUSTDOCFLAGS='--deny warnings' step documentation cargo doc --locked --no-deps --quiet

@@ -8,11 +8,14 @@ use std::process::Command;
 
 use ltsp_core::error::{During, Error, Result};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
+use crate::case::Observe;
+use crate::compare::matches;
 use crate::encoding::hex;
 use crate::entry::HOST_BUSYBOX;
 use crate::machine::STAGE;
-use crate::snapshot::{Node, digest};
+use crate::snapshot::{Node, Snapshot, digest};
 use crate::world::tool;
 
 /// Times from here on (2020-01-01) are those of the run; what the setup sets explicitly is older.
@@ -70,14 +73,14 @@ impl Superblock {
 ///
 /// # Errors
 /// The file cannot be read, or the mounted image cannot be taken in.
-pub fn describe(path: &Path, node: &Node) -> Result<Option<Value>> {
+pub fn describe(path: &Path, node: &Node, contents: &Contents<'_>) -> Result<Option<Value>> {
     let Some(superblock) = Superblock::read(path)? else { return Ok(None) };
     if superblock.bytes_used() > node.size {
         return Ok(None);
     }
     let mounted = Mounted::new(path)?;
     let entries = mounted.entries()?;
-    let tree = mounted.tree(&entries)?;
+    let tree = mounted.tree(&entries, contents)?;
     mounted.close()?;
     let mut value = node.properties();
     value.insert("type".into(), json!("squashfs"));
@@ -85,6 +88,62 @@ pub fn describe(path: &Path, node: &Node) -> Result<Option<Value>> {
     value.insert("tree".into(), Value::Object(tree));
     value.insert("hardlinks".into(), json!(hardlink_groups(entries.iter().map(|(path, node)| (path, node)))));
     Ok(Some(Value::Object(value)))
+}
+
+/// How the contents of regular files in images are shown.
+pub struct Contents<'a> {
+    pub observe: &'a Observe,
+    /// What was there before the run.
+    pub before: &'a Snapshot,
+}
+
+impl Contents<'_> {
+    /// Size and digest, or what the case wants to see of this file instead.
+    fn of(&self, name: &str, path: &Path) -> Result<Map<String, Value>> {
+        let is_one_of = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+        let bytes = fs::read(path).during("read", path)?;
+        let shown = match String::from_utf8(bytes) {
+            Ok(text) if is_one_of(&self.observe.volatile) => self.volatile(&text),
+            Ok(text) if is_one_of(&self.observe.text) => {
+                let group_file = matches!(name, "/etc/group" | "/etc/gshadow");
+                let sorted = self.observe.accounts && group_file;
+                let size = text.len();
+                json!({"size": size, "text": if sorted { members_sorted(&text) } else { text }})
+            }
+            Ok(text) => json!({"size": text.len(), "sha256": hex(&Sha256::digest(text))}),
+            Err(error) => {
+                let bytes = error.as_bytes();
+                json!({"size": bytes.len(), "sha256": hex(&Sha256::digest(bytes))})
+            }
+        };
+        Ok(shown.as_object().cloned().unwrap_or_default())
+    }
+
+    fn volatile(&self, text: &str) -> Value {
+        if text.is_empty() {
+            return json!({"content": "empty"});
+        }
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        let old = self.before.values().any(|known| known.digest == Some(digest));
+        let line = text.lines().next().unwrap_or_default();
+        let word = line.split_whitespace().next().unwrap_or_default();
+        let begins = if line.starts_with("-----") { line } else { word };
+        json!({"content": if old { "old" } else { "new" }, "begins": begins})
+    }
+}
+
+/// `group` or `gshadow` with the members of each group in order.
+fn members_sorted(text: &str) -> String {
+    let sorted = |line: &str| match line.trim_end_matches('\n').rsplit_once(':') {
+        Some((group, members)) => {
+            let mut members: Vec<&str> = members.split(',').collect();
+            members.sort_unstable();
+            let end = if line.ends_with('\n') { "\n" } else { "" };
+            format!("{group}:{}{end}", members.join(","))
+        }
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(sorted).collect()
 }
 
 /// An image mounted on the stage.
@@ -120,18 +179,17 @@ impl Mounted {
         Ok(entries)
     }
 
-    fn tree(&self, entries: &[(PathBuf, Node)]) -> Result<Map<String, Value>> {
+    fn tree(&self, entries: &[(PathBuf, Node)], contents: &Contents<'_>) -> Result<Map<String, Value>> {
         let busybox = digest(Path::new(HOST_BUSYBOX))?;
         let mut tree = Map::new();
         for (path, node) in entries {
             let mut value = node.properties();
             if node.kind == "file" {
-                let content = digest(&self.inside(path))?;
-                if content == busybox {
+                let inside = self.inside(path);
+                if digest(&inside)? == busybox {
                     value.insert("content".into(), json!("host:busybox"));
                 } else {
-                    value.insert("size".into(), json!(node.size));
-                    value.insert("sha256".into(), json!(hex(&content)));
+                    value.extend(contents.of(&path.to_string_lossy(), &inside)?);
                 }
             }
             if node.mtime.0 < EXPLICIT_BEFORE {

@@ -15,8 +15,8 @@ use crate::snapshot::kind_name;
 /// Directories whose new entries count as temporary.
 pub const TEMPORARY: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 
-/// What every `mount` and lock may leave there does not count.
-pub const UNCOUNTED: [&str; 2] = ["/run/mount", "/run/lock"];
+/// What every `mount` and lock may leave there does not count, nor does the original's log of messages.
+pub const UNCOUNTED: [&str; 3] = ["/run/mount", "/run/lock", "/run/ltsp/debug.log"];
 
 /// The state of the machine before the run.
 pub struct Before {

@@ -2,6 +2,7 @@
 //!
 //! Runs as the first process of fresh namespaces, so the kernel undoes all of it when this process ends.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -39,8 +40,36 @@ const LOOP_DEVICES: u32 = 128;
 pub enum Programs {
     /// The binary of this package, as `/usr/sbin/ltsp-update-image`, and links to it.
     Binary(PathBuf),
+    /// The binary of this package that is called `ltsp`, over the one of the package of that name.
+    Ltsp(PathBuf),
+    /// What the root has.
+    Stock,
     /// A directory laid over the root, with programs of any origin.
     Directory(PathBuf),
+}
+
+impl Programs {
+    /// As two words, for the program that is started inside the namespaces.
+    pub fn words(&self) -> [&OsStr; 2] {
+        match self {
+            Self::Binary(path) => ["binary".as_ref(), path.as_os_str()],
+            Self::Ltsp(path) => ["ltsp".as_ref(), path.as_os_str()],
+            Self::Directory(path) => ["directory".as_ref(), path.as_os_str()],
+            Self::Stock => ["stock".as_ref(), "".as_ref()],
+        }
+    }
+
+    /// The programs that [`Programs::words`] speaks of.
+    pub fn from_words(kind: &OsStr, path: &OsStr) -> Option<Self> {
+        let path = PathBuf::from(path);
+        match kind.to_str()? {
+            "binary" => Some(Self::Binary(path)),
+            "ltsp" => Some(Self::Ltsp(path)),
+            "directory" => Some(Self::Directory(path)),
+            "stock" => Some(Self::Stock),
+            _ => None,
+        }
+    }
 }
 
 /// What a machine is made from.
@@ -88,8 +117,17 @@ pub fn enter(plan: &Plan, keep: &[String]) -> Result<LowerDirectories> {
         .during("mount an overlay on", layer)?;
 
     let root = place("root");
-    if let Programs::Binary(binary) = &plan.programs {
-        install(binary, &root.join("usr/sbin"))?;
+    let programs = root.join("usr/sbin");
+    match &plan.programs {
+        Programs::Binary(binary) => {
+            install(binary, &programs.join("ltsp-update-image"))?;
+            for name in LINKS {
+                let link = programs.join(name);
+                symlink("ltsp-update-image", &link).during("create", &link)?;
+            }
+        }
+        Programs::Ltsp(binary) => install(binary, &programs.join("ltsp"))?,
+        Programs::Directory(_) | Programs::Stock => {}
     }
     mount_kind("proc", &root.join("proc"), c"")?;
     mount_kind("sysfs", &root.join("sys"), c"")?;
@@ -154,15 +192,11 @@ fn host_tool(command: &mut Command) -> Result<()> {
     Err(Error::new("run", &name, String::from_utf8_lossy(&output.stderr)))
 }
 
-fn install(binary: &Path, directory: &Path) -> Result<()> {
-    let program = directory.join("ltsp-update-image");
-    fs::copy(binary, &program).during("copy", binary)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).during("chmod", &program)?;
-    for name in LINKS {
-        let link = directory.join(name);
-        symlink("ltsp-update-image", &link).during("create", &link)?;
-    }
-    Ok(())
+fn install(binary: &Path, program: &Path) -> Result<()> {
+    // What the package has there is a link to its own program.
+    remove(program)?;
+    fs::copy(binary, program).during("copy", binary)?;
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).during("chmod", program)
 }
 
 fn make_devices(dev: &Path) -> Result<()> {

@@ -8,7 +8,7 @@
 //! 2. [`variants`], [`case`], [`setup`], [`tree`]: a file becomes typed cases;
 //! 3. [`sandbox`]: the program starts itself anew in namespaces of its own, and there
 //! 4. [`machine`] lays a writable layer over the root that [`root_fs`] has built, and moves into it;
-//! 5. [`world`], [`entry`], [`stand_ins`]: the setup of the case;
+//! 5. [`world`], [`equipment`], [`disk`], [`entry`], [`stand_ins`]: the setup of the case;
 //! 6. [`program`], [`signal`]: one run of the command line;
 //! 7. [`leftovers`], [`snapshot`], [`image`], [`observe`]: what is there afterwards;
 //! 8. [`compare`]: against what the case expects.
@@ -33,7 +33,9 @@ mod sandbox;
 mod machine;
 mod root_fs;
 
+mod disk;
 mod entry;
+mod equipment;
 mod stand_ins;
 mod world;
 

@@ -94,7 +94,10 @@ impl Observer<'_> {
             return Area::Images;
         }
         let files = FILE_DIRECTORIES.into_iter().chain(observe.files.iter().map(String::as_str)).any(below);
-        if files || path == Path::new(EXPORTS) {
+        let is_directory =
+            || self.after.get(path).or(self.before.get(path)).is_some_and(|node| node.kind == "dir");
+        let itself = observe.files.iter().any(|file| path == Path::new(file)) && !is_directory();
+        if files || itself || path == Path::new(EXPORTS) {
             return Area::Files;
         }
         // New entries of temporary directories are leftovers already.
@@ -118,7 +121,8 @@ impl Observer<'_> {
         if matches!(fate, Fate::Untouched | Fate::Rewritten) {
             return Ok(Some(json!("unchanged")));
         }
-        if let Some(image) = image::describe(path, node)? {
+        let contents = image::Contents { observe: &self.case.observe, before: self.before };
+        if let Some(image) = image::describe(path, node, &contents)? {
             return Ok(Some(image));
         }
         if content.is_some_and(|content| self.before.values().any(|known| known.digest == Some(content))) {

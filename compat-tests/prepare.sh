@@ -1,7 +1,7 @@
 #!/bin/bash
 # Sees to it that what a command needs is installed, then runs the command. Needs root.
 #
-# Usage: prepare.sh demo|check COMMAND [ARGUMENT]...
+# Usage: prepare.sh demo|check|bench COMMAND [ARGUMENT]...
 #
 # Only what is missing is installed, with apt-get, and nothing is ever removed for it.
 
@@ -14,9 +14,15 @@ needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$project/Cargo.toml")
 packages() {
     echo gcc libc6-dev make
     echo nbd-server libnbd-bin mmdebstrap debian-archive-keyring iproute2 attr procps
+    [ "$1" != bench ] || echo hyperfine squashfs-tools
     [ "$1" = check ] || return 0
-    echo busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng
-    echo qemu-system-x86
+    echo btrfs-progs busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng xfsprogs xz-utils zstd
+    echo qemu-system-x86 qemu-utils
+<<<<<<< HEAD
+    echo ltsp openssh-client openssl
+=======
+    echo ltsp openssh-client openssl passwd
+>>>>>>> main
 }
 
 fail() {

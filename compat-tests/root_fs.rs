@@ -14,6 +14,22 @@ use sha2::{Digest, Sha256};
 const LTSP5_PACKAGES: &[&str] =
     &["busybox-static", "e2fsprogs", "kmod", "lsof", "mount", "procps", "squashfs-tools", "util-linux"];
 
+/// What the recorded cases of the modern LTSP were recorded with, and for the runner itself `mkfs.ext4`,
+/// `sfdisk` and a static busybox.
+const LTSP19_PACKAGES: &[&str] = &[
+    "busybox-static",
+    "e2fsprogs",
+    "fdisk",
+    "iproute2",
+    "kmod",
+    "ltsp",
+    "openssh-client",
+    "openssl",
+    "passwd",
+    "squashfs-tools",
+    "util-linux",
+];
+
 /// How a root is made. Roots with other contents (the one with Debian's `ltsp`, for live comparisons) are
 /// other recipes; the cache keeps them apart by their hash.
 pub struct Recipe {
@@ -22,17 +38,29 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The root for the recorded cases: of the machine's own suite, so that its C library is as new as the
+    /// The root for the cases recorded from LTSP 5: of the machine's own suite, so that its C library is as new as the
     /// one that the program under test was linked with.
     ///
     /// # Errors
     /// The machine does not say which Debian suite it is.
     pub fn ltsp5() -> Result<Self> {
+        Self::of_this_suite(LTSP5_PACKAGES)
+    }
+
+    /// The root for the cases recorded from the modern LTSP, with Debian's package of it.
+    ///
+    /// # Errors
+    /// As for [`Recipe::ltsp5`].
+    pub fn ltsp19() -> Result<Self> {
+        Self::of_this_suite(LTSP19_PACKAGES)
+    }
+
+    fn of_this_suite(packages: &'static [&'static str]) -> Result<Self> {
         let path = Path::new("/etc/os-release");
         let text = fs::read_to_string(path).during("read", path)?;
         let suite = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
         match suite {
-            Some(suite) => Ok(Self { suite: suite.trim_matches('"').to_owned(), packages: LTSP5_PACKAGES }),
+            Some(suite) => Ok(Self { suite: suite.trim_matches('"').to_owned(), packages }),
             None => Err(Error::new("tell the Debian suite from", path, "it has no VERSION_CODENAME")),
         }
     }

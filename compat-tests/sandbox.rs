@@ -4,7 +4,7 @@
 //! is mounted and frees the loop devices. It ends at the latest when the runner does.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -37,10 +37,6 @@ pub struct Outcome {
 /// The machine cannot be made or looked at; a program that fails is no error.
 pub fn run(plan: &Plan, trees: &Path, case: &str) -> Result<Outcome> {
     let this = std::env::current_exe().during("find", "this program")?;
-    let (kind, programs) = match &plan.programs {
-        Programs::Binary(path) => ("binary", path),
-        Programs::Directory(path) => ("directory", path),
-    };
     let mut child = Command::new("env")
         // Without the signals that a background job of a shell ignores: cases send some of them.
         .args(["--default-signal", "setpriv", "--pdeathsig", "KILL"])
@@ -48,8 +44,7 @@ pub fn run(plan: &Plan, trees: &Path, case: &str) -> Result<Outcome> {
         .arg(this)
         .arg(INSIDE)
         .args([plan.root.as_path(), plan.mount_point.as_path(), trees])
-        .arg(kind)
-        .arg(programs)
+        .args(plan.programs.words())
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LANG", "C.UTF-8")
@@ -80,12 +75,9 @@ pub fn inside(arguments: &[std::ffi::OsString]) -> Result<()> {
     let [root, mount_point, trees, kind, programs] = arguments else {
         return Err(Error::said("this is not how the sandbox is started"));
     };
-    let programs = PathBuf::from(programs);
-    let plan = Plan {
-        root: root.into(),
-        mount_point: mount_point.into(),
-        programs: if kind == "binary" { Programs::Binary(programs) } else { Programs::Directory(programs) },
-    };
+    let programs = Programs::from_words(kind, programs)
+        .ok_or_else(|| Error::said("the sandbox is asked for programs that it does not know"))?;
+    let plan = Plan { root: root.into(), mount_point: mount_point.into(), programs };
     // No terminal, whatever the runner was started from.
     rustix::process::setsid().during("leave", "the session")?;
     rustix::process::umask(Mode::empty());

@@ -177,7 +177,16 @@ fn with_other_cases(basis: &Value) -> Vec<Check> {
     let signal = json!({"signal": {"name": "INT", "to": "group", "when": {"process": "sleep"}}});
     let late_signal = json!({"signal": {"name": "TERM", "when": {"after": 50}}});
     let ignored = json!({"expect": {"exit": 7}, "ignore": ["stdout_empty", "ex*"]});
-    let checks: [(&str, &str, &[&str], Value); 11] = [
+    let text = json!({"observe": {"text": ["/etc/host*"]}});
+    let members = json!({
+        "setup": {"files": {"/opt/ltsp/amd64/etc/gshadow": "b:!::z,a\na:!::\n"}},
+        "observe": {"text": ["/etc/gshadow"], "accounts": true}
+    });
+    let volatile = json!({
+        "setup": {"files": {"/opt/ltsp/amd64/etc/key": "-----BEGIN A KEY-----\nold\n"}},
+        "observe": {"volatile": ["/etc/key*"]}
+    });
+    let checks: [(&str, &str, &[&str], Value); 14] = [
         ("mention", "", &["stderr does not mention \"zebra\""], json!({"stderr_mentions": ["zebra"]})),
         ("failure", "", &["exit: expected a failure"], json!({"expect": {"exit": "failure"}})),
         ("ignored", "", &[], ignored),
@@ -197,6 +206,35 @@ fn with_other_cases(basis: &Value) -> Vec<Check> {
                 "images > /opt/ltsp/images/amd64.img > tree > /bin/true > xattrs: unexpected",
             ],
             attribute,
+        ),
+        (
+            "image-text",
+            "",
+            &[
+                "images > /opt/ltsp/images/amd64.img > tree > /etc/hostname > sha256: missing",
+                "images > /opt/ltsp/images/amd64.img > tree > /etc/hostname > text: unexpected: \"micro\\n\"",
+            ],
+            text,
+        ),
+        (
+            "image-members",
+            "",
+            &["images > /opt/ltsp/images/amd64.img > tree > /etc/gshadow: unexpected: \
+               {\"gid\":0,\"mode\":\"0644\",\"size\":15,\"text\":\"b:!::a,z\\na:!::\\n\""],
+            members,
+        ),
+        (
+            "image-volatile",
+            "build -p '/etc/key-new f 644 0 0 echo ssh-rsa xyz' -p '/etc/key-none f 644 0 0 true'",
+            &[
+                "images > /opt/ltsp/images/amd64.img > tree > /etc/key: unexpected: \
+                 {\"begins\":\"-----BEGIN A KEY-----\",\"content\":\"old\",\"gid\"",
+                "images > /opt/ltsp/images/amd64.img > tree > /etc/key-new: unexpected: \
+                 {\"begins\":\"ssh-rsa\",\"content\":\"new\",\"gid\"",
+                "images > /opt/ltsp/images/amd64.img > tree > /etc/key-none: unexpected: \
+                 {\"content\":\"empty\",\"gid\"",
+            ],
+            volatile,
         ),
         (
             "environment",

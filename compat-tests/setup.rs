@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::disk::Disk;
+use crate::equipment::Interface;
 use crate::ordered::Ordered;
 
 /// What the machine gets before the run, in the order in which it is applied.
@@ -15,12 +17,19 @@ pub struct Setup {
     pub mounts: Vec<Mount>,
     #[serde(default)]
     pub images: Ordered<Image>,
+    #[serde(default)]
+    pub disks: Ordered<Disk>,
     /// Missing and empty differ: requests to service managers are compared only if there are stand-ins.
     pub shims: Option<Shims>,
     #[serde(default)]
     pub processes: Vec<Process>,
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,
+    pub network: Option<Network>,
+    pub tmp: Option<Tmp>,
+    /// `losetup -P` makes partition devices.
+    #[serde(default)]
+    pub partition_scan: bool,
     pub uid: Option<u32>,
     pub cwd: Option<String>,
     /// Octal text.
@@ -35,7 +44,9 @@ impl Setup {
     /// have that refused while it is read.)
     pub fn refuse_unknown(&self) -> Result<(), String> {
         refuse(&self.unknown, "the setup")?;
-        self.mounts.iter().try_for_each(|mount| refuse(&mount.unknown, "a mount"))
+        self.mounts.iter().try_for_each(|mount| refuse(&mount.unknown, "a mount"))?;
+        let mut disks = self.disks.0.iter().flat_map(|(_, disk)| disk.unknown());
+        disks.try_for_each(|unknown| refuse(unknown, "a disk"))
     }
 }
 
@@ -44,6 +55,47 @@ fn refuse(unknown: &BTreeMap<String, Value>, place: &str) -> Result<(), String> 
         Some(name) => Err(format!("unknown field `{name}` in {place}")),
         None => Ok(()),
     }
+}
+
+/// `true`, or how the interface differs from the usual one.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+pub enum Network {
+    Switch(bool),
+    Described(Addresses),
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    mac: Option<String>,
+    ip: Option<String>,
+    gateway: Option<String>,
+}
+
+impl Network {
+    /// The interface, unless there is to be none.
+    pub fn interface(&self) -> Option<Interface> {
+        let usual = Addresses::default();
+        let described = match self {
+            Self::Switch(false) => return None,
+            Self::Switch(true) => &usual,
+            Self::Described(described) => described,
+        };
+        let or = |value: &Option<String>, usual: &str| value.clone().unwrap_or_else(|| usual.to_owned());
+        Some(Interface {
+            mac: or(&described.mac, "02:00:00:00:00:67"),
+            ip: or(&described.ip, "192.168.67.1"),
+            gateway: described.gateway.clone(),
+        })
+    }
+}
+
+/// What /tmp is on instead of a tmpfs.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tmp {
+    Ext4,
 }
 
 /// The part of a setup that fills a directory: the machine's root, or a mounted file system.

@@ -34,6 +34,20 @@ pub enum Verdict {
     Reports(Vec<String>),
 }
 
+/// Checks that have one kind of machine.
+struct Group {
+    title: &'static str,
+    machine: Machine,
+    checks: Vec<Check>,
+}
+
+/// Which root and which programs.
+#[derive(Clone, Copy, PartialEq)]
+enum Machine {
+    Ltsp5,
+    Ltsp19,
+}
+
 /// What became of one check.
 struct Done<'a> {
     check: &'a Check,
@@ -56,31 +70,39 @@ pub fn run(options: &Options) -> Result<bool> {
     let basis = basis.ok_or_else(|| Error::action("find the case", self_test::BASIS))?;
     let planted = self_test::checks(&basis.case).map_err(Error::said)?;
 
-    let mut groups = [("self-test", planted), ("recorded", recorded), ("our own", ours)];
-    for (_, list) in &mut groups {
-        list.retain(|check| {
+    let mut modern = cases(&tests.join("recorded/ltsp19"))?;
+    modern.iter_mut().for_each(|check| check.name.insert_str(0, "ltsp19/"));
+    let mut groups = [
+        Group { title: "self-test", machine: Machine::Ltsp5, checks: planted },
+        Group { title: "recorded", machine: Machine::Ltsp5, checks: recorded },
+        Group { title: "recorded from the modern LTSP", machine: Machine::Ltsp19, checks: modern },
+        Group { title: "our own", machine: Machine::Ltsp5, checks: ours },
+    ];
+    for group in &mut groups {
+        group.checks.retain(|check| {
             options.filters.is_empty() || options.filters.iter().any(|filter| check.name.contains(filter))
         });
     }
     if options.list {
-        for check in groups.iter().flat_map(|(_, list)| list) {
+        for check in groups.iter().flat_map(|group| &group.checks) {
             println!("{}: test", check.name);
         }
         return Ok(true);
     }
     let (mut run, mut failed) = (0, 0);
-    if groups.iter().any(|(_, list)| !list.is_empty()) {
-        let plan = plan(options)?;
-        let trees = tests.join("recorded/trees");
+    let trees = tests.join("recorded/trees");
+    for Group { title, machine, checks } in groups.iter().filter(|group| !group.checks.is_empty()) {
+        let plan = plan(options, *machine)?;
         if options.show {
-            groups.iter().flat_map(|(_, list)| list).for_each(|check| show(check, &plan, &trees));
-            return Ok(true);
+            checks.iter().for_each(|check| show(check, &plan, &trees));
+            continue;
         }
-        for (title, list) in groups.iter().filter(|(_, list)| !list.is_empty()) {
-            let failures = run_all(list, &plan, &trees, options)?;
-            println!("{title}: {} passed, {failures} failed", list.len() - failures);
-            (run, failed) = (run + list.len(), failed + failures);
-        }
+        let failures = run_all(checks, &plan, &trees, options)?;
+        println!("{title}: {} passed, {failures} failed", checks.len() - failures);
+        (run, failed) = (run + checks.len(), failed + failures);
+    }
+    if options.show {
+        return Ok(true);
     }
     println!("{} passed, {failed} failed", run - failed);
     Ok(failed == 0)
@@ -112,16 +134,23 @@ fn show(check: &Check, plan: &Plan, trees: &Path) {
     }
 }
 
-fn plan(options: &Options) -> Result<Plan> {
+fn plan(options: &Options, machine: Machine) -> Result<Plan> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::said("the recorded cases need root: they mount file systems").hint("use sudo"));
     }
-    let root = Recipe::ltsp5()?.root(&options.cache)?;
+    let recipe = match machine {
+        Machine::Ltsp5 => Recipe::ltsp5()?,
+        Machine::Ltsp19 => Recipe::ltsp19()?,
+    };
+    let root = recipe.root(&options.cache)?;
     let mount_point = options.cache.join("mount-point");
     fs::create_dir_all(&mount_point).during("create", &mount_point)?;
-    let programs = match &options.programs {
-        Some(directory) => Programs::Directory(fs::canonicalize(directory).during("find", directory)?),
-        None => Programs::Binary(PathBuf::from(env!("CARGO_BIN_EXE_ltsp-update-image"))),
+    let programs = match (&options.programs, machine) {
+        // The package's own.
+        (_, Machine::Ltsp19) if options.standard == Standard::Original => Programs::Stock,
+        (Some(directory), _) => Programs::Directory(fs::canonicalize(directory).during("find", directory)?),
+        (None, Machine::Ltsp5) => Programs::Binary(PathBuf::from(env!("CARGO_BIN_EXE_ltsp-update-image"))),
+        (None, Machine::Ltsp19) => Programs::Ltsp(PathBuf::from(env!("CARGO_BIN_EXE_ltsp"))),
     };
     Ok(Plan { root, mount_point, programs })
 }

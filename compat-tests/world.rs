@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use sha2::{Digest, Sha256};
 
 use crate::entry::{below, make_parents, put, set_attribute};
+use crate::equipment::equip;
 use crate::machine::{STAGE, remove};
 use crate::setup::{Contents, Dirs, Entry, EntryKind, File, Image, Mount, MountKind, Setup};
 use crate::stand_ins::{StandIns, start_processes, write_shims};
@@ -26,12 +27,13 @@ pub struct World {
 
 /// Times given explicitly. They belong to paths, not to files: a tree's time also holds for what another
 /// part of the setup has put, or mounted, in the place of the tree's entry.
-type Times = BTreeMap<PathBuf, i64>;
+pub type Times = BTreeMap<PathBuf, i64>;
 
 impl World {
     /// # Errors
     /// A part of the setup cannot be made.
     pub fn set_up(setup: &Setup, trees: &Trees) -> Result<Self> {
+        equip(setup)?;
         let mut times = Times::new();
         fill(Path::new("/"), &setup.contents, trees, &mut times)?;
         let mut mounts = Vec::new();
@@ -45,6 +47,9 @@ impl World {
             let digest = make_image(Path::new(path), image, trees)?;
             tags.insert(digest, image.tag.clone());
         }
+        for (path, disk) in &setup.disks.0 {
+            disk.make(Path::new(path), trees)?;
+        }
         let shims = setup.shims.as_ref().map(write_shims).transpose()?;
         set_times(&times)?;
         let processes = start_processes(&setup.processes)?;
@@ -52,7 +57,11 @@ impl World {
     }
 }
 
-fn fill(root: &Path, contents: &Contents, trees: &Trees, times: &mut Times) -> Result<()> {
+/// Fills a directory; explicit times are only noted.
+///
+/// # Errors
+/// Something cannot be made.
+pub fn fill(root: &Path, contents: &Contents, trees: &Trees, times: &mut Times) -> Result<()> {
     for (path, name) in &contents.trees.0 {
         plant(&below(root, path), name, trees, times)?;
     }
@@ -104,7 +113,10 @@ fn put_at(root: &Path, path: &str, entry: &Entry, times: &mut Times) -> Result<(
 }
 
 /// Puts a tree below `root`; its hard links last, when all that they can mean is there.
-fn plant(root: &Path, name: &str, trees: &Trees, times: &mut Times) -> Result<()> {
+///
+/// # Errors
+/// There is no such tree, or something cannot be made.
+pub fn plant(root: &Path, name: &str, trees: &Trees, times: &mut Times) -> Result<()> {
     let entries = trees.entries(name)?;
     let (links, others): (Vec<_>, Vec<_>) =
         entries.iter().partition(|(_, entry)| entry.kind == EntryKind::Hardlink);
@@ -180,7 +192,10 @@ fn make_image(path: &Path, image: &Image, trees: &Trees) -> Result<[u8; 32]> {
 }
 
 /// Sets the explicit times, directories after what they contain; a path that is gone has none.
-fn set_times(times: &Times) -> Result<()> {
+///
+/// # Errors
+/// A time cannot be set.
+pub fn set_times(times: &Times) -> Result<()> {
     for (path, mtime) in times.iter().rev() {
         if fs::symlink_metadata(path).is_err() {
             continue;

@@ -4,6 +4,7 @@ mod attributes;
 mod submounts;
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{During, Result, shown};
@@ -42,6 +43,7 @@ impl View {
     /// overlay on one of the file systems.
     pub fn new(chroot: &Path, excluded_mounts: &[PathBuf]) -> Result<Self> {
         let chroot = chroot.canonicalize().during("look up", chroot)?;
+        // Before there are mounts of our own.
         let submounts = submounts::of(&chroot, excluded_mounts)?;
         let dir = TempDir::new("ltsp-view.")?;
         // Mount points are compared below, and TMPDIR may lead through a link.
@@ -52,9 +54,29 @@ impl View {
         let overlay = over(&chroot, &place, 0, &root)?;
         let mut view =
             Self { submounts: VecDeque::new(), _chroot: overlay, _memory: memory, _dir: dir, root };
-        for (number, (path, fstype)) in (1..).zip(submounts) {
-            let Ok(relative) = path.strip_prefix(&chroot) else { continue };
-            let target = view.root.join(relative);
+        view.take_in(&chroot, Path::new(""), submounts)?;
+        view.hide(&chroot, &place)?;
+        Ok(view)
+    }
+
+    /// Puts a view of another directory, or of the root of a mounted file system, over the directory
+    /// `target` of this one: relative, without links. With `own_submounts` the file systems that are
+    /// mounted in it are taken in, as those of the chroot are.
+    ///
+    /// # Errors
+    /// As for [`View::new`], and when there is no such directory.
+    pub fn add(&mut self, lower: &Path, target: &Path, own_submounts: bool) -> Result<()> {
+        let lower = lower.canonicalize().during("look up", lower)?;
+        let submounts = if own_submounts { submounts::of(&lower, &[])? } else { Vec::new() };
+        self.put(&lower, &self.root.join(target))?;
+        self.take_in(&lower, target, submounts)
+    }
+
+    /// Takes in file systems that are mounted in `lower`, which is seen at `place` in the view.
+    fn take_in(&mut self, lower: &Path, place: &Path, submounts: Vec<(PathBuf, OsString)>) -> Result<()> {
+        for (path, fstype) in submounts {
+            let Ok(relative) = path.strip_prefix(lower) else { continue };
+            let target = self.root.join(place).join(relative);
             // Its parent may be a mount that the view does not have, or has another one of.
             if !target.is_dir() || !target.canonicalize().is_ok_and(|real| real == target) {
                 log::warn!(
@@ -64,10 +86,16 @@ impl View {
                 continue;
             }
             log::debug!("taking in {} ({})", shown(&path), shown(&fstype));
-            view.submounts.push_front(over(&path, &place, number, &target)?);
+            self.put(&path, &target)?;
         }
-        view.hide(&chroot, &place)?;
-        Ok(view)
+        Ok(())
+    }
+
+    fn put(&mut self, lower: &Path, target: &Path) -> Result<()> {
+        let place = self.root.parent().unwrap_or(Path::new("/"));
+        let overlay = over(lower, place, self.submounts.len() + 1, target)?;
+        self.submounts.push_front(overlay);
+        Ok(())
     }
 
     /// Where the view's root directory is on the host: a temporary place.
@@ -86,7 +114,7 @@ impl View {
 }
 
 /// One overlay over `lower`, its layers in `place`.
-fn over(lower: &Path, place: &Path, number: u32, target: &Path) -> Result<Mount> {
+fn over(lower: &Path, place: &Path, number: usize, target: &Path) -> Result<Mount> {
     let layer = place.join(number.to_string());
     let (upper, work) = (layer.join("upper"), layer.join("work"));
     for dir in [&layer, &upper, &work] {

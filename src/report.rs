@@ -1,18 +1,25 @@
 //! What a run tells: results on standard output, warnings and errors on standard error (S12), all of
 //! it to syslog where there is one.
 
+mod debug_log;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::error::shown;
+use debug_log::DebugLog;
 
 /// Where the system's log daemon listens.
 const SYSLOG: &str = "/dev/log";
+
+static DEBUG_LOG: Mutex<Option<DebugLog>> = Mutex::new(None);
+static RESULTS_ONLY: AtomicBool = AtomicBool::new(false);
 
 struct Report {
     tool: String,
@@ -31,6 +38,20 @@ pub fn init(tool: &str) {
     if log::set_boxed_logger(Box::new(report)).is_ok() {
         log::set_max_level(LevelFilter::Debug);
     }
+}
+
+/// From now on, warnings and errors also go to the log that users of LTSP know; `setting` is the variable
+/// DEBUG_LOG (F14).
+pub fn keep_debug_log(setting: Option<&str>) {
+    if let Ok(mut log) = DEBUG_LOG.lock() {
+        *log = DebugLog::new(Path::new("/run"), setting);
+    }
+}
+
+/// From now on, standard output is for results that programs read: messages that would go there go to
+/// standard error.
+pub fn keep_output_for_results() {
+    RESULTS_ONLY.store(true, Ordering::Relaxed);
 }
 
 /// Whether somebody watches standard output.
@@ -73,8 +94,14 @@ impl Log for Report {
             Level::Error => writeln!(std::io::stderr(), "{}: {text}", self.tool),
             Level::Warn => writeln!(std::io::stderr(), "{}: warning: {text}", self.tool),
             Level::Debug if !self.terminal => Ok(()),
+            _ if RESULTS_ONLY.load(Ordering::Relaxed) => writeln!(std::io::stderr(), "{text}"),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
+        if record.level() <= Level::Warn {
+            if let Ok(Some(log)) = DEBUG_LOG.lock().as_deref_mut() {
+                log.add(&text);
+            }
+        }
         self.to_syslog(record.level(), &lines.join("; "));
     }
 

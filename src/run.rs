@@ -1,6 +1,12 @@
 //! One run of `ltsp-update-image`, from settings to published images: the walk itself.
+//!
+//! [`images`] and [`kernels`] are those of `ltsp image` and `ltsp kernel`.
+
+pub mod images;
+pub mod kernels;
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use crate::cleanup;
@@ -62,7 +68,7 @@ pub fn run(settings: &Settings) -> Result<()> {
 
     let folder = ImageFolder::open(&settings.base)?;
     if reverting {
-        sources.iter().try_for_each(|source| folder.image(&source.name).check_revert())?;
+        sources.iter().try_for_each(|source| folder.image(&source.name).check_revert(NonZeroU32::MIN))?;
     }
     let run = Run { settings, folder: &folder, words, program, listed, outside };
     let mut published = false;
@@ -98,7 +104,7 @@ impl Run<'_> {
         match self.settings.action {
             Action::Build => self.build(source, &image, published),
             Action::Revert => {
-                image.revert()?;
+                image.revert(NonZeroU32::MIN)?;
                 *published = true;
                 log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
                 self.kernels(source, None)
@@ -140,12 +146,13 @@ impl Run<'_> {
         let estimate = Estimate::of(root, &all, !self.settings.compression.none)?;
         estimate.check(&image.temporary)?;
 
-        let new = image.begin(self.settings.backup)?;
+        let new = image.begin(u32::from(self.settings.backup))?;
         log::debug!("Making an image of {}", shown(&source.chroot));
         let job = engine::Job {
             source: root,
             destination: &image.temporary,
             exclude_file: self.settings.exclude_file.as_deref(),
+            listed: &self.listed,
             excludes: &more,
             words: &self.words,
             prefix: None,
@@ -157,7 +164,7 @@ impl Run<'_> {
         if self.settings.verify {
             engine::verify(&job)?;
         }
-        let bytes = new.publish(self.settings.backup)?;
+        let bytes = new.publish()?;
         log::debug!("Created {} ({})", shown(&image.current), size(bytes));
         Ok(())
     }

@@ -9,6 +9,7 @@ use ltsp_core::cleanup::accounts::{IDS, remove_groups, remove_users};
 use ltsp_core::sys::command::Command;
 use ltsp_core::sys::confined::Root;
 
+use crate::numbers::Numbers;
 use crate::world::World;
 
 /// The account files by name, without the copies that the tools leave.
@@ -88,32 +89,6 @@ fn read(root: &Path) -> Files {
     let names = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid", "login.defs"];
     let text = |name: &str| fs::read_to_string(root.join("etc").join(name)).ok();
     names.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect()
-}
-
-/// The same numbers at every run.
-struct Numbers(u64);
-
-impl Numbers {
-    /// From 0 to `below` - 1.
-    fn next(&mut self, below: usize) -> usize {
-        // Knuth's MMIX constants; the upper bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % below
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.next(count) == 0
-    }
-
-    fn of<'a, T>(&mut self, values: &'a [T]) -> &'a T {
-        &values[self.next(values.len())]
-    }
-
-    /// Some of the names, in any order, now and then one twice.
-    fn members(&mut self, names: &[String]) -> String {
-        let count = self.next(5);
-        (0..count).map(|_| self.of(names).clone()).collect::<Vec<_>>().join(",")
-    }
 }
 
 /// Accounts around the borders of the range, private groups in and out of it, members of all kinds, and

@@ -1,4 +1,8 @@
-//! What the programs of the machine have written down about it (C20).
+//! What the programs of the machine have written down about it (C20, I25).
+
+use std::path::Path;
+
+use rustix::fs::FileType;
 
 use crate::error::Result;
 use crate::sys::confined::Root;
@@ -22,11 +26,25 @@ pub fn clear(root: &Root) -> Result<()> {
     Ok(())
 }
 
+/// Empties the logs that lie directly in `/var/log`, in place (I25). Those in its folders are left out of
+/// the image by default (I27).
+///
+/// # Errors
+/// When one cannot be emptied.
+pub fn empty_topmost(root: &Root) -> Result<()> {
+    for entry in root.entries("var/log")?.unwrap_or_default() {
+        if entry.kind == FileType::RegularFile {
+            empty(root, Path::new("var/log").join(entry.name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Empties a regular file in place, if there is one that is not empty.
 ///
 /// # Errors
 /// When it cannot be emptied.
-pub(super) fn empty(root: &Root, path: impl AsRef<std::path::Path>) -> Result<()> {
+pub(super) fn empty(root: &Root, path: impl AsRef<Path>) -> Result<()> {
     if root.is_file(&path)? && root.stat(&path)?.is_some_and(|stat| stat.st_size > 0) {
         root.write(path, b"")?;
     }
@@ -71,6 +89,30 @@ mod tests {
         assert_eq!(root.read("var/log/link.gz").unwrap().unwrap(), b"kept");
         assert_eq!(root.stat("var/log/syslog").unwrap().unwrap().st_mode & 0o777, 0o640);
         assert!(root.is_dir("var/log/dir.1").unwrap());
+    }
+
+    // I25
+    #[test]
+    fn of_the_modern_cleanup_only_the_topmost_logs_are_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("var/log");
+        fs::create_dir_all(log.join("deep")).unwrap();
+        for name in ["app.log", ".hidden", "syslog.1", "deep/app.log"] {
+            fs::write(log.join(name), "text").unwrap();
+        }
+        fs::write(dir.path().join("elsewhere"), "text").unwrap();
+        symlink("/elsewhere", log.join("link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        empty_topmost(&root).unwrap();
+        for (path, text) in [
+            ("var/log/app.log", ""),
+            ("var/log/.hidden", ""),
+            ("var/log/syslog.1", ""),
+            ("var/log/deep/app.log", "text"),
+            ("elsewhere", "text"),
+        ] {
+            assert_eq!(root.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
+        }
     }
 
     #[test]

@@ -6,16 +6,24 @@
 
 pub mod accounts;
 pub mod boot;
+pub mod histories;
 pub mod keys;
 pub mod logs;
+pub mod machine_id;
+pub mod modern;
 pub mod network;
+pub mod network_secrets;
 pub mod packages;
+pub mod renewal;
+pub mod system_accounts;
 
 mod account_file;
 mod inside;
 mod login_defs;
 mod steps;
 mod walk;
+
+pub use login_defs::Ranges;
 
 use crate::error::{Error, Result, shown};
 use crate::sys::command::Changes;

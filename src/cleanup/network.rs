@@ -1,9 +1,12 @@
-//! The server's own printers and name resolution (C16, C17).
+//! The server's own printers and name resolution (C16, C17; I10, I22).
 
 use crate::error::Result;
 use crate::sys::confined::Root;
 
-/// Removes the printers that CUPS knows, but not the comments in its file (C16).
+/// Removes the printers that CUPS knows, but not the comments in its file (C16, I10).
+///
+/// If the file is a link, what it leads to inside the root is changed: the passwords of printers must not
+/// survive there.
 ///
 /// # Errors
 /// When the file cannot be read or written.
@@ -17,7 +20,7 @@ pub fn printers(root: &Root) -> Result<()> {
 }
 
 /// Undoes what makes a server ask its own dnsmasq for names, if `ltsp-config dnsmasq` has done it: a
-/// client has none (C17).
+/// client has none (C17, I22).
 ///
 /// # Errors
 /// When the files cannot be changed.

@@ -6,6 +6,7 @@ pub mod getopt;
 
 mod config_tool;
 mod help;
+mod ltsp;
 mod nbdswapd;
 mod update_image;
 mod update_kernels;
@@ -50,6 +51,9 @@ const TOOLS: &[(&str, Main)] = &[
 /// Does the job of the tool whose name the program was called by, from the first of `args` on, and
 /// reports how it went. Killing the process only makes the one that works stop and undo what it did.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if std::env::var_os(TOOL).is_some() {
+        return ExitCode::from(work(args)); // whoever started it looks after it
+    }
     supervise::supervised(|| work(args))
 }
 
@@ -58,6 +62,9 @@ fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
     let first = args.next().filter(|name| !name.is_empty());
     let called_as = std::env::var_os(TOOL).or(first).unwrap_or_else(|| update_image::NAME.into());
     let name = Path::new(&called_as).file_name().unwrap_or(&called_as);
+    if name == ltsp::NAME {
+        return ltsp::main(args.collect());
+    }
     report::init(&shown(name));
     let outcome = match TOOLS.iter().find(|(tool, _)| is_called(tool, name)) {
         Some((tool, main)) => main(Call { tool, called_as: &called_as }, args.collect()),

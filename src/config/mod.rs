@@ -3,9 +3,14 @@
 pub mod settings;
 
 pub mod legacy;
+pub mod modern;
+
+pub mod engine;
+pub mod network;
 pub mod switch;
 pub mod variables;
 
 mod drop_in;
 mod retired;
+pub mod sections;
 pub mod shell;

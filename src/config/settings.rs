@@ -1,8 +1,11 @@
 //! Everything that one run needs to know, complete and typed before anything is touched.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use crate::excludes::Pattern;
 use crate::sys::command::Changes;
 
 /// What the run is to do with each image.
@@ -107,6 +110,140 @@ pub struct KernelSettings {
     /// Take the kernels of the one name in `names` from below this directory, instead of looking for
     /// a chroot or image of that name (D7 c).
     pub root_override: Option<PathBuf>,
+}
+
+/// What one run of `ltsp image` works from (I1, I2 of its specification).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// BASE_DIR: absolute.
+    pub base_dir: PathBuf,
+    /// TFTP_DIR, whose content stays out of an image of this server: absolute.
+    pub tftp_dir: PathBuf,
+    /// The source lists as the admin typed them (S1); empty: everything in the base directory (S18).
+    pub sources: Vec<OsString>,
+    /// Without sources, more than three are meant (S19).
+    pub all_images: bool,
+    /// Instead of building, make the image the current one again that was so many builds before it:
+    /// 1 is `NAME.img.old` (I41).
+    pub revert: Option<NonZeroU32>,
+    /// Keep the image that is replaced as `NAME.img.old` (I37).
+    pub backup: bool,
+    /// How many replaced images survive, `NAME.img.old` among them; those before it under names that no
+    /// LTSP tool lists (O1, U4).
+    pub keep: u32,
+    /// Clean the writable view before it is compressed (I9).
+    pub cleanup: bool,
+    /// Work on a writable view. Otherwise the source itself is mounted, and cleanup changes it for good,
+    /// which is for systems that are thrown away afterwards (S27).
+    pub overlay: bool,
+    /// Read files outside of its folder that a disk image refers to.
+    pub trust_backing_files: bool,
+    /// What stays out of the image (I27, I28); without it nothing does.
+    pub excludes: Vec<Pattern>,
+    /// Which program writes the image.
+    pub engine: Engine,
+    /// What goes before that program. None: nice and ionice as far as there are such (I32). Empty:
+    /// nothing.
+    pub ionice: Option<Vec<OsString>>,
+    /// More words for mksquashfs (I34), which the built-in writer understands, too, if it can.
+    pub mksquashfs_params: Vec<OsString>,
+    /// Compare every file in the image with its source before it is published.
+    pub verify: bool,
+    /// What to do about secrets in a finished image.
+    pub audit: Audit,
+    /// Tell what would be done, and change nothing.
+    pub dry_run: bool,
+    /// Print one JSON object an image on standard output.
+    pub json: bool,
+    /// Steps that are left out (F36, F37).
+    pub omitted: BTreeSet<Step>,
+    /// What configuration has exported, changed or unset in the environment; for every child program.
+    pub child_environment: Changes,
+}
+
+/// What to do about secrets in a finished image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audit {
+    /// Do not look.
+    Off,
+    /// List them.
+    #[default]
+    Warn,
+    /// List them, and do not publish the image.
+    Strict,
+}
+
+/// A step of `ltsp image` or `ltsp kernel` that can be left out. The names are those of the original's
+/// functions, which `OMIT_FUNCTIONS` lists (F36).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// `lock_package_management`: no package manager is kept out (I5).
+    Lock,
+    /// `cleanup_main`: all of the cleanup.
+    Cleanup,
+    /// `remove_printers` (I10)
+    Printers,
+    /// `remove_users` (I11 to I21)
+    Users,
+    /// `resolv_conf` (I22)
+    ResolvConf,
+    /// `ssh_host_keys` (I23)
+    SshHostKeys,
+    /// `ssl_cert` (I24)
+    SslCert,
+    /// `truncate_files` (I25)
+    TruncateFiles,
+    /// `machine_id`: the image keeps the machine's id. This step and the next two are ours.
+    MachineId,
+    /// `network_secrets`: connections of NetworkManager keep their passwords.
+    NetworkSecrets,
+    /// `shell_histories`: what was typed into shells stays.
+    Histories,
+    /// `mksquashfs_main`: nothing is written, and so no kernel is copied.
+    Write,
+    /// `image_excludes`: nothing is excluded.
+    Excludes,
+    /// `revert`: nothing is exchanged, and no kernel is copied.
+    Revert,
+    /// `kernel_main`: all of `ltsp kernel`.
+    Kernel,
+    /// `search_kernel`: no kernel is found.
+    KernelSearch,
+    /// `rpi_image`: no links are made (K16).
+    RaspberryPi,
+}
+
+/// What one run of `ltsp kernel` works from, by itself or for one image of `ltsp image` (section 4 of its
+/// specification).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModernKernelSettings {
+    /// BASE_DIR: absolute.
+    pub base_dir: PathBuf,
+    /// TFTP_DIR: absolute. Kernels go to `ltsp/NAME` in it.
+    pub tftp_dir: PathBuf,
+    /// The source lists as the admin typed them (K2); empty: everything in the base directory.
+    pub sources: Vec<OsString>,
+    /// Without sources, more than three are meant (S19).
+    pub all_images: bool,
+    /// Read files outside of its folder that a disk image refers to.
+    pub trust_backing_files: bool,
+    /// Where to look for kernels before the usual places (K14).
+    pub kernel_initrd: Vec<KernelRule>,
+    /// The image whose `boot` directory is linked into the TFTP directory (K16); never empty.
+    pub rpi_image: Option<OsString>,
+    /// Steps that are left out (F36, F37).
+    pub omitted: BTreeSet<Step>,
+    /// What configuration has exported, changed or unset in the environment; for every child program.
+    pub child_environment: Changes,
+}
+
+/// One line of KERNEL_INITRD (K14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelRule {
+    /// The kernel, as a pattern of file names relative to the root and to `boot`.
+    pub glob: OsString,
+    /// The sed expression that makes the kernel's path its initial ramdisk's; empty finds nothing.
+    pub expression: OsString,
 }
 
 /// What one run of `ltsp-config nbd-server` works from.

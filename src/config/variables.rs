@@ -17,6 +17,10 @@ pub enum Origin {
     File(PathBuf, Option<usize>),
     /// An option of the command line, by its long name.
     Option(&'static str),
+    /// What this machine's network and name are.
+    Network,
+    /// Code of the admin's own, by what messages call it: a hook, a drop-in script.
+    Code(String),
     /// The built-in default (S3).
     Default,
 }
@@ -28,6 +32,8 @@ impl fmt::Display for Origin {
             Self::File(path, Some(line)) => write!(out, "{}:{line}", shown(path)),
             Self::File(path, None) => out.write_str(&shown(path)),
             Self::Option(name) => write!(out, "--{name}"),
+            Self::Network => out.write_str("this machine"),
+            Self::Code(name) => out.write_str(name),
             Self::Default => out.write_str("the built-in default"),
         }
     }

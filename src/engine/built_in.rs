@@ -10,7 +10,6 @@ use crate::excludes::{self, Excludes, Pattern};
 use crate::report::Bar;
 use crate::squashfs::command_line::{self, Request, Unknown};
 use crate::squashfs::{self, verify};
-use crate::sys::signals;
 
 /// What the program is called; never installed under this name.
 pub const NAME: &str = "ltsp-mksquashfs";
@@ -29,7 +28,9 @@ pub fn main(words: &[OsString]) -> Result<()> {
     let request = command_line::parse(words).map_err(|Unknown(word)| {
         Error::said(format!("the built-in squashfs writer cannot do `{}`", shown(&word)))
     })?;
-    signals::catch()?;
+    // So that it can be told apart in a list of processes. A signal may simply end it: whoever started it
+    // removes the unfinished file.
+    rustix::thread::set_name(c"ltsp-mksquashfs").during("name the process", NAME)?;
     write(Path::new(source), Path::new(image), request)
 }
 
@@ -42,7 +43,6 @@ fn write(source: &Path, image: &Path, mut request: Request) -> Result<()> {
     let file = file.during("write the image", image)?;
     let mut bar = (!request.quiet).then(Bar::new);
     squashfs::write(source, &file, image, &request.options, &excludes, &mut |progress| {
-        signals::check()?;
         if let Some(bar) = &mut bar {
             bar.show(progress.bytes, progress.total_bytes);
         }

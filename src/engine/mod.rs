@@ -35,6 +35,8 @@ pub struct Job<'a> {
     pub destination: &'a Path,
     /// A file of exclude patterns.
     pub exclude_file: Option<&'a Path>,
+    /// The patterns in it.
+    pub listed: &'a [Pattern],
     /// More exclude patterns.
     pub excludes: &'a [Pattern],
     /// What else is asked of the writer, in mksquashfs's words.
@@ -115,7 +117,7 @@ pub fn write(job: &Job<'_>) -> Result<()> {
 /// # Errors
 /// When something differs, or the image uses what our reader does not know.
 pub fn verify(job: &Job<'_>) -> Result<()> {
-    let request = command_line::parse(&words::of_job(job)).map_err(|Unknown(word)| {
+    let request = command_line::parse(&words::of_job(job, Program::BuiltIn)).map_err(|Unknown(word)| {
         Error::new(
             "compare with its source",
             job.destination,
@@ -136,7 +138,7 @@ fn command(job: &Job<'_>) -> Result<Command> {
     };
     line.push(job.program.path());
     line.extend([job.source.into(), job.destination.into()]);
-    line.extend(words::of_job(job));
+    line.extend(words::of_job(job, job.program));
     let program = line.remove(0);
     let command = Command::new(program).args(line).changes(job.environment);
     Ok(match job.program {

@@ -2,20 +2,24 @@
 
 use std::ffi::OsString;
 
-use super::Job;
+use super::{Job, Program};
 use crate::config::settings::Compression;
 use crate::excludes::Pattern;
 
 /// The words after source and image, in D2's order: everything after `-e` is a pattern.
-pub(super) fn of_job(job: &Job<'_>) -> Vec<OsString> {
+///
+/// The built-in writer is told every pattern; mksquashfs reads the file itself, as its wrappers may expect.
+pub(super) fn of_job(job: &Job<'_>, program: Program) -> Vec<OsString> {
     let mut words: Vec<OsString> = ["-no-recovery", "-noappend", "-wildcards"].map(Into::into).into();
-    if let Some(file) = job.exclude_file {
-        words.extend(["-ef".into(), file.into()]);
+    let mut patterns: Vec<&Pattern> = job.excludes.iter().collect();
+    match (program, job.exclude_file) {
+        (Program::Mksquashfs, Some(file)) => words.extend(["-ef".into(), file.into()]),
+        _ => patterns.extend(job.listed),
     }
     words.extend(job.words.iter().cloned());
-    if !job.excludes.is_empty() {
+    if !patterns.is_empty() {
         words.push("-e".into());
-        words.extend(job.excludes.iter().map(|pattern| Pattern::text(pattern).to_owned()));
+        words.extend(patterns.into_iter().map(|pattern| pattern.text().to_owned()));
     }
     words
 }

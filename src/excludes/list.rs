@@ -13,11 +13,19 @@ use crate::excludes::Pattern;
 /// When the file cannot be read, or a line holds a pattern that cannot be one; its number is told.
 pub fn read_file(path: &Path) -> Result<Vec<Pattern>> {
     let text = std::fs::read(path).during("read the exclude patterns in", path)?;
+    patterns(&text, &shown(path), |_| true)
+}
+
+/// The patterns of a text, one a line, of the lines that are `wanted`; `name` is what messages call it.
+///
+/// # Errors
+/// When a wanted line holds a pattern that cannot be one.
+pub(super) fn patterns(text: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Pattern>> {
     let mut patterns = Vec::new();
-    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let Some(text) = pattern_of(line) else { continue };
+    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+        let Some(text) = pattern_of(line).filter(|_| wanted(line)) else { continue };
         let pattern = Pattern::parse(OsStr::from_bytes(text))
-            .map_err(|error| Error::said(format!("{}, line {}: {error}", shown(path), index + 1)))?;
+            .map_err(|error| Error::said(format!("{name}, line {number}: {error}")))?;
         patterns.push(pattern);
     }
     Ok(patterns)

@@ -3,6 +3,7 @@
 
 mod list;
 mod option;
+mod refine;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,6 +14,7 @@ use crate::sys::fnmatch;
 
 pub use list::{doubt, read_file};
 pub use option::split;
+pub use refine::{Lines, image_list};
 
 /// What makes a pattern match at any depth (X2).
 const ANYWHERE: &[u8] = b"... ";

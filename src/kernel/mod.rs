@@ -37,7 +37,12 @@ pub mod stale;
 pub mod assignments;
 pub mod flavours;
 pub mod naming;
+mod sed;
 pub mod version_sort;
+
+pub mod modern;
+pub mod raspberry_pi;
+pub mod search;
 
 use image::MountedImage;
 use origin::{Origin, Place};

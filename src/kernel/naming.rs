@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::error::{Error, Result};
 use crate::kernel::assignments::Assignments;
-use crate::sys::command::Command;
+use crate::kernel::sed;
 
 /// A kernel among the published files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,28 +124,15 @@ fn printed_kernel(line: &[u8]) -> Option<Kernel> {
     (!file.is_empty()).then_some(Kernel { file, stem, version, flavour })
 }
 
-/// What a sed program from a root prints for these lines. It can neither run programs nor touch files
-/// (`--sandbox`), nor use up the machine: 256 MiB and 2 seconds of processor time are
-/// enough for names.
+/// What a sed program from a root prints for these lines.
 fn sed(variable: &str, program: &OsStr, lines: &[OsString]) -> Result<Vec<u8>> {
-    const SCRIPT: &str = "ulimit -v 262144 && ulimit -t 2 || exit; program=$1; shift; \
-                          printf '%s\\n' \"$@\" | sed --sandbox -n -e \"$program\"";
     // A line break in a name would make it two.
-    let lines = lines.iter().filter(|line| !line.as_bytes().contains(&b'\n'));
-    let command = Command::new("sh").env("LC_ALL", "C").args(["-c", SCRIPT, "sh"]);
-    let finished = command.arg(program).args(lines).output()?;
-    let failed = |reason: String| {
+    let lines = lines.iter().filter(|line| !line.as_bytes().contains(&b'\n')).cloned();
+    let lines: Vec<OsString> = lines.collect();
+    sed::run("-n", program, &lines)?.map_err(|reason| {
         Error::action(format!("use the sed program {variable} of update-kernels.conf"), reason)
             .hint("correct it in etc/ltsp/update-kernels.conf of the chroot")
-    };
-    if !finished.status.success() {
-        let said = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
-        return Err(failed(if said.is_empty() { "it did not come to an end".to_owned() } else { said }));
-    }
-    if finished.stdout.len() >= 64 * 1024 {
-        return Err(failed("it prints too much".to_owned())); // the beginning has not been kept
-    }
-    Ok(finished.stdout)
+    })
 }
 
 #[cfg(test)]

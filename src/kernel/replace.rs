@@ -20,6 +20,17 @@ use crate::sys::signals;
 /// Bytes that are copied at a time.
 const PART: u64 = 4 << 20;
 
+/// A file to be published.
+#[derive(Debug)]
+pub struct New<'a> {
+    /// Its name in the folder.
+    pub name: &'a OsStr,
+    /// What is left of this becomes its content.
+    pub content: &'a mut File,
+    /// It gets owner and times of this, and the mode as everybody may read it.
+    pub like: Stat,
+}
+
 /// Publishes the rest of `content` as the file `name` in `folder`, with owner and times of `like`, and
 /// its mode as everybody may read it (K20, K24). Whatever else has that name, a link too, is replaced;
 /// a directory is not.
@@ -27,11 +38,31 @@ const PART: u64 = 4 << 20;
 /// # Errors
 /// When it cannot be written; what was there before is still there then.
 pub fn file(folder: &Root, name: &OsStr, content: &mut File, like: &Stat) -> Result<()> {
-    let path = folder.shown(name);
-    let temporary = Temporary::new(folder)?;
+    write(folder, 0, &mut New { name, content, like: *like })?.publish(name)
+}
+
+/// Publishes files that belong together: none of them before all are written, and on disk.
+///
+/// # Errors
+/// When one cannot be written; what was there before is still there then. When one cannot be replaced.
+pub fn files(folder: &Root, mut files: Vec<New<'_>>) -> Result<()> {
+    let mut written = Vec::new();
+    for (number, new) in files.iter_mut().enumerate() {
+        let temporary = write(folder, number, new)?;
+        let file = folder.open_file(&temporary.name)?;
+        file.map_or(Ok(()), |file| file.sync_all()).during("write to disk", folder.shown(new.name))?;
+        written.push(temporary);
+    }
+    written.into_iter().zip(&files).try_for_each(|(temporary, new)| temporary.publish(new.name))
+}
+
+/// Writes a file under a temporary name.
+fn write<'a>(folder: &'a Root, number: usize, new: &mut New<'_>) -> Result<Temporary<'a>> {
+    let (path, like) = (folder.shown(new.name), &new.like);
+    let temporary = Temporary::numbered(folder, number)?;
     let (mut file, unnamed) = create(&temporary)?;
     // In parts, so that a signal need not wait for the whole of a large ramdisk.
-    while std::io::copy(&mut content.take(PART), &mut file).during("write", &path)? > 0 {
+    while std::io::copy(&mut (&mut *new.content).take(PART), &mut file).during("write", &path)? > 0 {
         signals::check()?;
     }
     fchown(&file, Some(owner(like)), Some(group(like))).during("change the owner of", &path)?;
@@ -41,7 +72,7 @@ pub fn file(folder: &Root, name: &OsStr, content: &mut File, like: &Stat) -> Res
         let file = format!("/proc/self/fd/{}", file.as_raw_fd());
         linkat(CWD, file, folder, &temporary.name, AtFlags::SYMLINK_FOLLOW).during("write", &path)?;
     }
-    temporary.publish(name)
+    Ok(temporary)
 }
 
 /// Makes `name` in `folder` a link to `target`, in place of a file or link of that name (K22, K25, K50).
@@ -125,9 +156,13 @@ struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     fn new(folder: &'a Root) -> Result<Self> {
-        // One at a time in one process. A process of the same number can have left one behind only if
-        // it was killed or the power failed.
-        let temporary = Self { folder, name: format!(".ltsp-new-{}", std::process::id()).into() };
+        Self::numbered(folder, 0)
+    }
+
+    fn numbered(folder: &'a Root, number: usize) -> Result<Self> {
+        // A process of the same number can have left one behind only if it was killed or the power failed.
+        let name = format!(".ltsp-new-{}-{number}", std::process::id()).into();
+        let temporary = Self { folder, name };
         folder.remove(&temporary.name)?;
         Ok(temporary)
     }

@@ -125,7 +125,7 @@ pub struct Inode {
     pub number: u32,
     /// Number of names.
     pub links: u32,
-    /// Place of its extended attributes in the xattr table, or [`NO_XATTRS`].
+    /// Place of its extended attributes in the xattr table, or `NO_XATTRS`.
     pub xattrs: u32,
     /// The rest.
     pub body: Body,

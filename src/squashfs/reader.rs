@@ -218,14 +218,40 @@ impl<'a> Image<'a> {
     /// # Errors
     /// The inode is no regular file, its data is damaged, or `each` fails.
     pub fn content(&mut self, file: &Inode, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let Body::Regular { size, start, blocks, tail, .. } = &file.body else {
+        self.blocks_before(file, u64::MAX, each)
+    }
+
+    /// The first bytes of a regular file, at most `most`; only the blocks that hold them are read.
+    ///
+    /// # Errors
+    /// The inode is no regular file, or its data is damaged.
+    pub fn head(&mut self, file: &Inode, most: usize) -> Result<Vec<u8>> {
+        let mut head = Vec::new();
+        self.blocks_before(file, wide(most), &mut |bytes| {
+            head.extend_from_slice(&bytes[..bytes.len().min(most - head.len())]);
+            Ok(())
+        })?;
+        Ok(head)
+    }
+
+    /// Reads the blocks that begin before `end`, an offset in the file.
+    fn blocks_before(
+        &mut self,
+        file: &Inode,
+        end: u64,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Body::Regular { size: file_size, start, blocks, tail, .. } = &file.body else {
             return Err(self.error(Corrupt::new(format!("inode {} is no regular file", file.number))));
         };
         let block_size = u64::from(self.superblock.block_size);
-        let mut left = *size;
+        let mut left = *file_size;
         let mut position = *start;
         let zeros = vec![0; narrow(block_size.min(left))];
         for &size in blocks {
+            if file_size - left >= end {
+                return Ok(());
+            }
             let length = narrow(left.min(block_size));
             let block = StoredBlock { start: position, size };
             if block.length() == 0 {
@@ -240,8 +266,8 @@ impl<'a> Image<'a> {
             position = position.saturating_add(u64::from(block.length()));
             left -= wide(length);
         }
-        if let Some(tail) = tail {
-            let bytes = self.tail(*tail)?;
+        if let Some(tail) = tail.filter(|_| file_size - left < end) {
+            let bytes = self.tail(tail)?;
             let start = narrow(tail.offset);
             let piece = start.checked_add(narrow(left)).and_then(|end| bytes.get(start..end));
             each(piece.ok_or_else(|| self.error(Corrupt::new("a file ends outside its fragment")))?)?;

@@ -22,7 +22,7 @@ use crate::sys::signals;
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a child may take to end by itself after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of a child's output is kept, in bytes from the end.
 const KEPT: usize = 64 * 1024;
@@ -165,6 +165,22 @@ impl Command {
             });
         }
         self
+    }
+
+    /// Lets it have an open file of ours, under the same number.
+    #[must_use]
+    pub fn inherit(mut self, file: std::os::fd::OwnedFd) -> Self {
+        // SAFETY: between fork and exec only fcntl is called. The closure owns the file, which is thus
+        // open for as long as the program can be started.
+        unsafe {
+            self.inner.pre_exec(move || Ok(rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?));
+        }
+        self
+    }
+
+    /// For [`crate::sys::daemon`] and [`crate::sys::coprocess`], which wait for it in their own way.
+    pub(super) fn into_inner(self) -> std::process::Command {
+        self.inner
     }
 
     /// The command line as one would type it, for messages.
@@ -317,7 +333,7 @@ fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
     }
 }
 
-fn timespec(time: Duration) -> Timespec {
+pub(super) fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(time.subsec_nanos()),

@@ -14,6 +14,10 @@ use rustix::io::Errno;
 
 use crate::error::{During, Error, Result};
 
+mod replace;
+
+pub use replace::Attributes;
+
 /// A directory as the root of its own small world: the target of an absolute link starts at it, and
 /// `..` does not lead above it (openat2(2), RESOLVE_IN_ROOT).
 ///
@@ -86,6 +90,21 @@ impl Root {
         let dir = self.lookup(relative, OFlags::PATH | OFlags::DIRECTORY)?;
         let path = self.path.join(relative.strip_prefix("/").unwrap_or(relative));
         Ok(dir.map(|dir| Self { dir, path, name: self.shown(relative) }))
+    }
+
+    /// The path of a file after all links, relative to the root; none if there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be looked up.
+    pub fn real_path(&self, relative: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        let relative = relative.as_ref();
+        let Some(fd) = self.lookup(relative, OFlags::PATH)? else { return Ok(None) };
+        let path = |fd: BorrowedFd<'_>| {
+            std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+                .during("look up", self.shown(relative))
+        };
+        let (root, path) = (path(self.as_fd())?, path(fd.as_fd())?);
+        Ok(path.strip_prefix(&root).ok().map(Path::to_owned))
     }
 
     /// The status of a file, links followed; none if there is none.
@@ -330,6 +349,19 @@ mod tests {
             assert_eq!(root.read(name).unwrap().as_deref(), Some(&b"root"[..]), "{name}");
         }
         assert_eq!(std::fs::read(dir.path().join("secret")).unwrap(), b"host");
+    }
+
+    #[test]
+    fn the_real_path_is_one_without_links() {
+        let (_dir, root) = hostile();
+        for (path, real) in [
+            ("dir/inside", Some("etc/real")),
+            ("/", Some("")),
+            ("../dir/..", Some("")),
+            ("etc/absolute", None),
+        ] {
+            assert_eq!(root.real_path(path).unwrap(), real.map(PathBuf::from), "{path}");
+        }
     }
 
     #[test]

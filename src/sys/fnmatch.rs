@@ -11,10 +11,19 @@ const FNM_EXTMATCH: libc::c_int = 1 << 5;
 /// (X3). The flags are those that mksquashfs passes for `-wildcards`, and as in mksquashfs no locale is
 /// set, so that bytes are compared.
 pub fn matches(pattern: &OsStr, name: &OsStr) -> bool {
+    fits(pattern, name, FNM_EXTMATCH)
+}
+
+/// The same without extended patterns, as a shell expands file names.
+pub fn matches_plain(pattern: &OsStr, name: &OsStr) -> bool {
+    fits(pattern, name, 0)
+}
+
+fn fits(pattern: &OsStr, name: &OsStr, more: libc::c_int) -> bool {
     let (Ok(pattern), Ok(name)) = (CString::new(pattern.as_bytes()), CString::new(name.as_bytes())) else {
         return false; // a NUL byte is in no file name
     };
-    let flags = libc::FNM_PATHNAME | libc::FNM_PERIOD | FNM_EXTMATCH;
+    let flags = libc::FNM_PATHNAME | libc::FNM_PERIOD | more;
     // SAFETY: both arguments are NUL-terminated strings that outlive the call, which keeps neither.
     unsafe { libc::fnmatch(pattern.as_ptr(), name.as_ptr(), flags) == 0 }
 }
@@ -43,5 +52,7 @@ mod tests {
         ] {
             assert_eq!(matches(pattern.as_ref(), name.as_ref()), expected, "{pattern} against {name}");
         }
+        assert!(matches_plain("@(a)*".as_ref(), "@(a)b".as_ref()));
+        assert!(!matches_plain("@(a)".as_ref(), "a".as_ref()));
     }
 }

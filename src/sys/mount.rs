@@ -1,6 +1,6 @@
 //! A mounted file system, owned by a value.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,28 @@ impl Mount {
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         let options = CString::new(options).unwrap_or_default();
         Self::new(fstype, device, target, flags, &options).map_err(|source| refused(fstype, target, source))
+    }
+
+    /// A file system on a block device with these flags and options, and read-only whatever they say. Its
+    /// set-uid bits and devices are not honoured.
+    ///
+    /// # Errors
+    /// The kernel's own, for the caller to explain.
+    pub fn with_options(
+        device: &Path,
+        fstype: &OsStr,
+        target: &Path,
+        flags: MountFlags,
+        options: &CStr,
+    ) -> std::result::Result<Self, Errno> {
+        let flags = flags | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        mount(device, target, fstype, flags, options)?;
+        Ok(Self { target: target.to_owned() })
+    }
+
+    /// What a program of ours has mounted at `target`.
+    pub fn adopted(target: &Path) -> Self {
+        Self { target: target.to_owned() }
     }
 
     /// A writable view of `lower`: what is written goes to `upper`; `work` is the kernel's own

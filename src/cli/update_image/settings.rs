@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use super::Id;
 use crate::cli::Call;
 use crate::cli::getopt::{CommandLine, Given};
+use crate::config::engine::engine;
 use crate::config::legacy::{absolute, base_directory};
-use crate::config::settings::{Action, Compression, Engine, Settings, Steps};
+use crate::config::settings::{Action, Compression, Settings, Steps};
 use crate::config::switch::Switch;
 use crate::config::variables::{Origin, Variables, expanded_words, words};
-use crate::error::{Error, Result, shown};
+use crate::error::Result;
 use crate::sys::command::Changes;
 
 /// The list that comes with the package.
@@ -119,22 +120,6 @@ pub(super) fn interpret(
         child_environment: Changes { set, removed },
     };
     Ok(Interpreted { settings, warnings })
-}
-
-/// The program that writes the image; `ENGINE` is our own setting.
-fn engine(variables: &Variables) -> Result<Engine> {
-    let Some(name) = variables.non_empty("ENGINE") else { return Ok(Engine::Automatic) };
-    match name.to_str() {
-        Some("auto") => Ok(Engine::Automatic),
-        Some("builtin") => Ok(Engine::BuiltIn),
-        Some("mksquashfs") => Ok(Engine::Mksquashfs),
-        _ => {
-            let origin =
-                variables.origin("ENGINE").map_or_else(String::new, |origin| format!(" (from {origin})"));
-            Err(Error::said(format!("there is no engine `{}`{origin}", shown(name)))
-                .hint("use auto, builtin or mksquashfs"))
-        }
-    }
 }
 
 /// Whether an option belongs in a command line that is to do the same.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 
 use super::expand::belongs_to_the_shell;
 use crate::config::variables::{Origin, Variables, is_name};
@@ -32,8 +31,10 @@ impl Answer {
         Some(Self { exported: names(exported), values, waiting: names(waiting) })
     }
 
-    /// The variables that were there before, as the file `path` has left them.
-    pub(super) fn merged_into(self, before: &Variables, path: &Path) -> Variables {
+    /// The variables that were there before, as the code from `origin` has left them. `own` are variables
+    /// that mean something here, whatever the shell uses them for.
+    pub(super) fn merged_into(self, before: &Variables, own: &[&str], origin: &Origin) -> Variables {
+        let belongs_to_the_shell = |name: &str| belongs_to_the_shell(name, own);
         let mut after = before.clone();
         let known = |name: &str| self.values.contains_key(name) || self.waiting.contains(name);
         let names = before.iter().map(|(name, ..)| name).chain(before.exported_without_value());
@@ -47,14 +48,14 @@ impl Answer {
                 after.unset(&name);
             }
             if after.get(&name) != Some(&value) {
-                after.assign(&name, value, Origin::File(path.to_owned(), None));
+                after.assign(&name, value, origin.clone());
             }
             if exported {
-                after.export(&name, Origin::File(path.to_owned(), None));
+                after.export(&name, origin.clone());
             }
         }
         for name in self.waiting.into_iter().filter(|name| !belongs_to_the_shell(name)) {
-            after.export(&name, Origin::File(path.to_owned(), None));
+            after.export(&name, origin.clone());
         }
         after
     }

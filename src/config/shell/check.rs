@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::child::{SHELL, memory};
+use super::exchange::{SHELL, memory};
 use crate::config::variables::starts_name;
 use crate::error::{During, Error, Result, shown};
 
@@ -14,7 +14,7 @@ const COMPOUND: &[&str] = &["if", "for", "while", "until", "case", "{", "!"];
 ///
 /// # Errors
 /// The first syntax error, with its line; or when there is no shell.
-pub(super) fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
+pub fn check_syntax(path: &Path, text: &[u8]) -> Result<()> {
     match syntax_error(text)? {
         None => Ok(()),
         Some((Some(line), what)) => Err(super::syntax_error(path, line, &what)),

@@ -12,21 +12,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
 use super::answer::Answer;
 use super::check::last_command;
-use super::expand::belongs_to_the_shell;
-use crate::config::variables::Variables;
+use super::exchange::{DUMP, SHELL, difference, memory};
+use crate::config::variables::{Origin, Variables};
 use crate::error::{During, Error, Result, shown};
-
-pub(super) const SHELL: &str = "/bin/sh";
 
 /// What the shell calls the file.
 const SCRIPT: &[u8] = b"/proc/self/fd/8";
 
 /// Runs before the file. The functions are those of the original that a file may call (S1 step 6).
-/// "Exit on error" is on in the original, too (S1 step 3).
+/// "Exit on error" is on in the original, too (S1 step 3). An alias would go into what the shell reads
+/// after the file.
 const BEFORE: &str = r#"exec 8<&0 7>&1 </dev/null >&2
 warn() { printf '%s\n' "$*" >&2; }
 die() { warn "$@"; exit 1; }
@@ -34,36 +31,7 @@ detect_arch() { uname -m; }
 boolean_is_true() { case $1 in [Tt][Rr][Uu][Ee] | [Yy] | [Yy][Ee][Ss]) ;; *) return 1 ;; esac; }
 set -e
 . /proc/self/fd/8
-"#;
-
-/// Hands over what is exported, then every variable, then names that are exported and have no value, each
-/// part closed by an empty record.
-///
-/// Lines of a value with line breaks may look like further names: asking for a value tells them apart.
-const AFTER: &str = r#"unalias -a
-{ set +euvx; } 2>/dev/null
-unset -f printf read
-/usr/bin/env -0 >&7
-printf '\0' >&7
-set | while IFS= read -r _ltsp_line; do
-    _ltsp_name=${_ltsp_line%%=*}
-    case $_ltsp_name in
-        "$_ltsp_line" | '' | [0-9]* | *[!A-Za-z0-9_]* | _ltsp_*) continue ;;
-    esac
-    eval "_ltsp_line=\${$_ltsp_name+set}"
-    [ "$_ltsp_line" = set ] || continue
-    eval "printf '%s=%s\\0' $_ltsp_name \"\$$_ltsp_name\"" >&7
-done
-printf '\0' >&7
-export -p | while IFS= read -r _ltsp_line; do
-    _ltsp_name=${_ltsp_line#export }
-    case $_ltsp_name in
-        "$_ltsp_line" | '' | [0-9]* | *[!A-Za-z0-9_]*) continue ;;
-    esac
-    eval "_ltsp_line=\${$_ltsp_name+set}"
-    [ "$_ltsp_line" = set ] || printf '%s\0' "$_ltsp_name" >&7
-done
-printf '\0' >&7
+unalias -a
 "#;
 
 /// Evaluates the file and returns all variables as they are then.
@@ -77,16 +45,12 @@ pub(super) fn evaluate(
     variables: &Variables,
 ) -> Result<Variables> {
     let mut answer = memory(b"")?;
-    let mut script = private_assignments(variables);
+    let inherited = Variables::from_environment(std::env::vars_os());
+    let mut script = difference(&inherited, variables, &[]);
     script.extend_from_slice(BEFORE.as_bytes());
-    script.extend_from_slice(AFTER.as_bytes());
+    script.extend_from_slice(DUMP.as_bytes());
     let mut command = Command::new(SHELL);
     command.arg("-c").arg(OsStr::from_bytes(&script)).arg(called_as);
-    let (added, removed) = variables.child_environment(std::env::vars_os());
-    for name in removed {
-        command.env_remove(name);
-    }
-    command.envs(added);
     command.stdin(memory(&without_last_status(text)?)?);
     command.stdout(answer.try_clone().during("duplicate a descriptor of", "memory")?);
     let mut said = memory(b"")?;
@@ -97,7 +61,7 @@ pub(super) fn evaluate(
     answer.rewind().during("read the answer of", SHELL)?;
     answer.read_to_end(&mut records).during("read the answer of", SHELL)?;
     match Answer::parse(&records) {
-        Some(answer) => Ok(answer.merged_into(variables, path)),
+        Some(answer) => Ok(answer.merged_into(variables, &[], &Origin::File(path.to_owned(), None))),
         None => Err(ended_early(path, status)),
     }
 }
@@ -117,41 +81,6 @@ fn relay(said: &mut File, path: &Path) -> Result<()> {
     // Nobody can be told that nobody listens.
     let _ = std::io::stderr().write_all(&out);
     Ok(())
-}
-
-/// An anonymous file with this content, positioned at its start.
-///
-/// # Errors
-/// When there is no memory for it.
-pub(super) fn memory(content: &[u8]) -> Result<File> {
-    let file =
-        memfd_create("ltsp-configuration", MemfdFlags::CLOEXEC).during("create a file in", "memory")?;
-    let mut file = File::from(file);
-    file.write_all(content).and_then(|()| file.rewind()).during("write to", "memory")?;
-    Ok(file)
-}
-
-/// The variables that the environment cannot carry, because they are not exported.
-fn private_assignments(variables: &Variables) -> Vec<u8> {
-    let mut script = Vec::new();
-    for (name, value, exported) in variables.iter() {
-        if exported || belongs_to_the_shell(name) {
-            continue;
-        }
-        script.extend_from_slice(name.as_bytes());
-        script.extend_from_slice(b"='");
-        for &byte in value.as_bytes() {
-            match byte {
-                b'\'' => script.extend_from_slice(br"'\''"),
-                byte => script.push(byte),
-            }
-        }
-        script.extend_from_slice(b"'\n");
-    }
-    for name in variables.exported_without_value() {
-        script.extend_from_slice(format!("export {name}\n").as_bytes());
-    }
-    script
 }
 
 /// The file in a form in which the status of its last command does not count (D13).

@@ -157,7 +157,7 @@ fn outcome(variables: &Variables) -> Outcome {
 }
 
 fn natively(text: &[u8], mut variables: Variables) -> Result<Variables, Stop> {
-    expand::carry_out(&parse::parse(text)?, Path::new("x"), &mut variables)?;
+    expand::carry_out(&parse::parse(text)?, Path::new("x"), &[], &mut variables)?;
     Ok(variables)
 }
 

@@ -46,18 +46,25 @@ const OF_THE_SHELL: &[&str] = &[
     "UID",
 ];
 
-/// Whether a variable belongs to the shell itself.
-pub(super) fn belongs_to_the_shell(name: &str) -> bool {
-    OF_THE_SHELL.contains(&name) || name.starts_with("BASH") || name.starts_with("EPOCH")
+/// Whether a variable belongs to the shell itself, and is not one of our `own`.
+pub(super) fn belongs_to_the_shell(name: &str, own: &[&str]) -> bool {
+    let known = OF_THE_SHELL.contains(&name) || name.starts_with("BASH") || name.starts_with("EPOCH");
+    known && !own.contains(&name)
 }
 
-/// Carries out the commands of the file `path` on `variables`.
+/// Carries out the commands of the file `path` on `variables`; `own` are variables of ours that shells
+/// know, too.
 ///
 /// # Errors
 /// The first expansion that only a shell can do; `variables` then are half done and to be thrown away.
-pub(super) fn carry_out(commands: &[Command], path: &Path, variables: &mut Variables) -> Parsed<()> {
+pub(super) fn carry_out(
+    commands: &[Command],
+    path: &Path,
+    own: &[&str],
+    variables: &mut Variables,
+) -> Parsed<()> {
     for command in commands {
-        let mut at = Place { path, line: command.line, variables };
+        let mut at = Place { path, line: command.line, own, variables };
         match &command.action {
             Action::Assign(assignments) => {
                 for assignment in assignments {
@@ -102,6 +109,7 @@ pub(super) fn carry_out(commands: &[Command], path: &Path, variables: &mut Varia
 struct Place<'a> {
     path: &'a Path,
     line: usize,
+    own: &'a [&'a str],
     variables: &'a mut Variables,
 }
 
@@ -115,7 +123,11 @@ impl Place<'_> {
     }
 
     fn is_ours(&self, name: &str) -> Parsed<()> {
-        if belongs_to_the_shell(name) { self.shell(format!("the variable `{name}`")) } else { Ok(()) }
+        if belongs_to_the_shell(name, self.own) {
+            self.shell(format!("the variable `{name}`"))
+        } else {
+            Ok(())
+        }
     }
 
     fn assign(&mut self, name: &str, value: Vec<u8>) -> Parsed<()> {

@@ -7,41 +7,26 @@
 mod answer;
 mod check;
 mod child;
+mod exchange;
 mod expand;
 mod parse;
 mod syntax;
+
+pub mod session;
+pub mod trust;
 
 #[cfg(test)]
 mod differential;
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::variables::Variables;
 use crate::error::{During, Error, Result, shown};
-use syntax::Stop;
 
-/// The settings of our own programs (S9), which cannot harm others.
-const SETTINGS: [&str; 16] = [
-    "BASE",
-    "CLEANUP",
-    "COMPRESSION",
-    "CONFIG_NBD",
-    "ENGINE",
-    "EXCLUDE",
-    "EXCLUDED_MOUNTS",
-    "EXCLUDE_FILE",
-    "NO_BACKUP",
-    "NO_COMPRESS",
-    "OVERWRITE",
-    "PREFER_NBD_IMAGE",
-    "QUIET",
-    "REVERT",
-    "TFTP_BOOT_DIR",
-    "TFTP_DIRS",
-];
+pub use check::check_syntax;
+pub use exchange::quoted;
+pub(super) use syntax::{Parsed, Stop};
 
 /// How files are read in one start of a program.
 #[derive(Debug, Clone)]
@@ -70,13 +55,14 @@ impl<'a> Reader<'a> {
         }
         let mut after = variables.clone();
         let mut warnings = dos_line_ends(path, &text);
-        let read = parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &mut after));
+        let read =
+            parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &[], &mut after));
         match read {
-            Ok(()) => self.check_exports(path, variables, &after)?,
+            Ok(()) => trust::check_exports(path, variables, &after, self.owner)?,
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
-                check::check_syntax(path, &text)?;
-                self.check_trust(path, line, &what)?;
+                check_syntax(path, &text)?;
+                trust::check(path, line, &what, self.owner)?;
                 let function = function(path, &text).filter(|_| !self.function_told);
                 self.function_told |= function.is_some();
                 warnings.extend(function);
@@ -86,67 +72,31 @@ impl<'a> Reader<'a> {
         *variables = after;
         Ok(warnings)
     }
+}
 
-    /// A shell must not run what somebody other than root could have written.
-    fn check_trust(&self, path: &Path, line: usize, what: &str) -> Result<()> {
-        let Some(reason) = self.distrust(path)? else { return Ok(()) };
-        let said = format!(
-            "{}:{line}: {what} needs a shell, but root must not run this file as a script: {reason}",
-            shown(path)
-        );
-        Err(Error::said(said)
-            .hint("make the file and its folder root's own (chown root, chmod go-w), or use plain NAME=\"VALUE\" lines"))
+/// Plain commands: a part of a file that was read natively.
+#[derive(Debug)]
+pub(super) struct Plain(Vec<syntax::Command>);
+
+impl Plain {
+    /// Reads the part of a file that begins with this line.
+    pub(super) fn read(text: &[u8], line: usize) -> Parsed<Self> {
+        parse::parse_from(text, line).map(Self)
     }
 
-    /// What reaches other programs can have them run anything: `PATH` and `LD_PRELOAD`, to begin with.
-    fn check_exports(&self, path: &Path, before: &Variables, after: &Variables) -> Result<()> {
-        let changed = after.iter().find(|(name, value, exported)| {
-            *exported
-                && !SETTINGS.contains(name)
-                && (before.get(name) != Some(value) || !before.is_exported(name))
-        });
-        let Some((name, ..)) = changed else { return Ok(()) };
-        let Some(reason) = self.distrust(path)? else { return Ok(()) };
-        let place = after.origin(name).map_or_else(|| shown(path), ToString::to_string);
-        Err(Error::said(format!(
-            "{place}: {name} would be for other programs that root runs, too, and must not come from this file: {reason}"
-        ))
-        .hint("make the file and its folder root's own (chown root, chmod go-w), or leave the line out"))
-    }
-
-    /// Looks at the file, at its folder, and if it is a link also at those behind it.
-    fn distrust(&self, path: &Path) -> Result<Option<String>> {
-        let real = path.canonicalize().during("resolve the configuration file", path)?;
-        let folder = |path: &Path| path.parent().map(Path::to_owned);
-        let places: [Option<PathBuf>; 3] = [folder(path), folder(&real), Some(real)];
-        for place in places.into_iter().flatten() {
-            let place = if place.as_os_str().is_empty() { PathBuf::from(".") } else { place };
-            let metadata = place.metadata().during("examine", &place)?;
-            if let Some(reason) = self.foreign(&metadata) {
-                return Ok(Some(format!("{} {reason}", shown(&place))));
-            }
-        }
-        Ok(None)
-    }
-
-    fn foreign(&self, metadata: &Metadata) -> Option<String> {
-        if metadata.uid() != self.owner {
-            Some(format!("belongs to user {}", metadata.uid()))
-        } else if metadata.mode() & 0o022 != 0 {
-            Some(format!("may be written by others (mode {:04o})", metadata.mode() & 0o7777))
-        } else {
-            None
-        }
+    /// Carries it out; `own` are variables that mean something here, whatever shells use them for.
+    pub(super) fn carry_out(&self, path: &Path, own: &[&str], variables: &mut Variables) -> Parsed<()> {
+        expand::carry_out(&self.0, path, own, variables)
     }
 }
 
-fn syntax_error(path: &Path, line: usize, what: &str) -> Error {
+pub(super) fn syntax_error(path: &Path, line: usize, what: &str) -> Error {
     Error::said(format!("{}:{line}: syntax error: {what}", shown(path)))
         .hint("configuration files are shell syntax: NAME=\"VALUE\" lines and # comments")
 }
 
 /// A carriage return is part of the value for any shell, and invisible in the editor that made it.
-fn dos_line_ends(path: &Path, text: &[u8]) -> Vec<String> {
+pub(super) fn dos_line_ends(path: &Path, text: &[u8]) -> Vec<String> {
     let line = text.split(|&byte| byte == b'\n').position(|line| line.ends_with(b"\r"));
     let warning = |line: usize| {
         format!(

@@ -13,7 +13,15 @@ use crate::config::variables::{continues_name, is_name, starts_name};
 /// # Errors
 /// The first reason why this is not for us, even if there is more of the file.
 pub(super) fn parse(text: &[u8]) -> Parsed<Vec<Command>> {
-    let mut parser = Parser { text, at: 0, line: 1 };
+    parse_from(text, 1)
+}
+
+/// Parses the part of a file that begins with this line.
+///
+/// # Errors
+/// As for [`parse`].
+pub(super) fn parse_from(text: &[u8], line: usize) -> Parsed<Vec<Command>> {
+    let mut parser = Parser { text, at: 0, line };
     let mut commands = Vec::new();
     loop {
         parser.skip_blanks();

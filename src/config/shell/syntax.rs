@@ -2,7 +2,7 @@
 
 /// Why a file cannot be read natively.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::config) enum Stop {
     /// No shell would understand it either: the line, and what is wrong there.
     Syntax(usize, String),
     /// A shell has to say what it means: the line, and what stands there.
@@ -10,7 +10,7 @@ pub(super) enum Stop {
 }
 
 /// What reading natively comes to.
-pub(super) type Parsed<T> = std::result::Result<T, Stop>;
+pub(in crate::config) type Parsed<T> = std::result::Result<T, Stop>;
 
 /// One command, and the line it begins on.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,246 @@
+//! Raw file systems and partitioned disks (S28 to S33, U2).
+
+use std::path::Path;
+
+use crate::world::{World, privately};
+
+/// The first sector of a vfat, as mkfs.vfat makes it, as far as it is looked at.
+fn esp(world: &World) -> std::path::PathBuf {
+    let mut sector = vec![0; 512];
+    sector[..3].copy_from_slice(&[0xeb, 0x58, 0x90]);
+    sector[11..17].copy_from_slice(&[0x00, 0x02, 0x08, 0x20, 0x00, 0x02]);
+    sector[21] = 0xf8;
+    sector[67..90].copy_from_slice(b"\x78\x56\x34\x12EFI        FAT32   ");
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let path = world.path("esp");
+    std::fs::write(&path, sector).unwrap();
+    path
+}
+
+// S28, S30
+#[test]
+fn a_raw_file_system_is_mounted_as_it_is() {
+    privately(|world| {
+        let expected = {
+            world.ext4_root("a");
+            world.expected(&[("a", "")])
+        };
+        assert_eq!(world.seen("@/a.ext4"), expected);
+        world.squashfs("a");
+        assert_eq!(world.seen("@/a.squashfs"), expected);
+        world.filled("a", "mkfs.xfs", 300);
+        assert_eq!(world.seen("@/a.mkfs.xfs"), expected);
+        world.filled("a", "mkfs.btrfs", 128);
+        assert_eq!(world.seen("@/a.mkfs.btrfs"), expected);
+        for options in ["ro,noload", "noatime", "fstype=ext4", "fstype=ext4,loop,ro", "partition=7"] {
+            assert_eq!(world.seen(&format!("@/a.ext4,{options}")), expected, "{options}");
+        }
+    });
+}
+
+// S7: what is named is taken, root or not.
+#[test]
+fn a_raw_file_system_need_not_hold_a_root() {
+    privately(|world| {
+        world.tree("data", &["file", "dir/file"]);
+        world.ext4("data", "");
+        assert_eq!(world.seen("@/data.ext4"), world.expected(&[("data", "")]));
+    });
+}
+
+// S30: a journal is not replayed, and the file is not written to.
+#[test]
+fn an_unclean_ext4_is_read_without_changing_it() {
+    privately(|world| {
+        world.ext4_root("a");
+        world.sh("debugfs -w -R 'feature needs_recovery' a.ext4 2>/dev/null");
+        let before = std::fs::read(world.path("a.ext4")).unwrap();
+        assert_eq!(world.seen("@/a.ext4"), world.expected(&[("a", "")]));
+        let error = world.refused("@/a.ext4,ro");
+        assert!(error.contains("not unmounted") && error.contains("noload"), "{error}");
+        assert!(std::fs::read(world.path("a.ext4")).unwrap() == before);
+    });
+}
+
+// S31, S32, U2
+#[test]
+fn the_root_of_a_disk_is_found_by_what_it_holds() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        let esp = esp(world);
+        world.tree("data", &["file"]);
+        let data = world.ext4("data", "");
+        world.tree("efi", &["EFI/BOOT/BOOTX64.EFI"]);
+        let fake_esp = world.ext4("efi", "");
+        world.sh("truncate -s 1M swap; mkswap -q swap");
+        let swap = world.path("swap");
+        let gpt = "label: gpt\nstart=2048, size=18432, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n\
+                   start=20480, size=2048\nstart=22528, size=16384\nstart=38912, size=16384\n";
+        let mbr = "label: dos\nstart=2048, size=18432, type=ef\nstart=20480, size=2048, type=83\n\
+                   start=22528, size=16384, type=83\nstart=38912, size=16384, type=83\n";
+        let expected = world.expected(&[("a", "")]);
+        for (name, script) in [("gpt", gpt), ("mbr", mbr)] {
+            for first in [&esp, &fake_esp] {
+                let contents: [(u64, &Path); 4] = [(1, first), (10, &swap), (11, &data), (19, &root)];
+                world.disk(name, 32, script, &contents);
+                assert_eq!(world.seen(&format!("@/{name}")), expected);
+                assert_eq!(world.seen(&format!("@/{name},fstype=gpt")), expected);
+                assert_eq!(world.seen(&format!("@/{name},partition=4")), expected);
+            }
+        }
+        assert_eq!(world.seen("@/mbr,partition=3"), world.expected(&[("data", "")]));
+    });
+}
+
+// S33
+#[test]
+fn logical_partitions_have_the_kernels_numbers() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        world.tree("data", &["file"]);
+        let data = world.ext4("data", "");
+        let script = "label: dos\nstart=2048, size=2048, type=82\nstart=4096, size=57344, type=5\n\
+                      5: start=6144, size=16384\n6: start=24576, size=16384\n";
+        world.disk("disk", 32, script, &[(3, &data), (12, &root)]);
+        assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=6"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=5"), world.expected(&[("data", "")]));
+    });
+}
+
+// U2
+#[test]
+fn two_roots_or_none_are_listed_with_the_way_to_choose() {
+    privately(|world| {
+        let one = world.ext4_root("one");
+        world.root("two");
+        let two = world.ext4("two", "-L second");
+        world.tree("data", &["file"]);
+        let data = world.ext4("data", "-L data");
+        let script = "label: gpt\nstart=2048, size=16384, name=system\nstart=18432, size=16384\n\
+                      start=34816, size=2048, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n";
+        world.disk("both", 32, script, &[(1, &one), (9, &two)]);
+        let error = world.refused("@/both");
+        for part in [
+            "partition 1 and partition 2 are roots of systems",
+            "partition 1: ext4, named system, 8.3 MB",
+            "partition 2: ext4 labelled second, 8.3 MB",
+            "partition 3: EFI system partition, 1.0 MB",
+            "both,partition=NUMBER",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert_eq!(world.seen("@/both,partition=2"), world.expected(&[("two", "")]));
+        world.disk("none", 32, script, &[(1, &data)]);
+        let error = world.refused("@/none");
+        assert!(error.contains("nothing on it is the root") && error.contains("labelled data"), "{error}");
+        assert_eq!(world.seen("@/none,partition=1"), world.expected(&[("data", "")]));
+    });
+}
+
+// A block device is as good as a file (S12).
+#[test]
+fn a_block_device_is_read_like_a_file() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        world.disk("disk", 16, "label: gpt\nstart=2048, size=16384\n", &[(1, &root)]);
+        let device = world.sh("losetup -f --show -r disk");
+        let seen = world.seen(&device);
+        world.sh(&format!("losetup -d {device}"));
+        assert_eq!(seen, world.expected(&[("a", "")]));
+        let device = world.sh("losetup -f --show -r a.ext4; mkdir at");
+        world.sh(&format!("mount -o ro,noload {device} at"));
+        let error = world.refused(&device);
+        world.sh(&format!("umount at; losetup -d {device}"));
+        assert!(error.contains("in use on this server"), "{error}");
+    });
+}
+
+// LVM without activating anything
+#[test]
+fn logical_volumes_are_roots_and_parts_of_them_too() {
+    privately(|world| {
+        world.root("a");
+        std::fs::write(
+            world.path("a/etc/fstab"),
+            "/dev/mapper/my--vg-root / ext4 defaults 0 1\n/dev/mapper/my--vg-var /var ext4 defaults 0 2\n",
+        )
+        .unwrap();
+        world.tree("v", &["lib/status", "log/"]);
+        let (root, var) = (world.ext4("a", ""), world.ext4("v", ""));
+        let script = "label: dos\nstart=2048, size=65536, type=8e\n";
+        let disk = world.disk("disk", 40, script, &[]);
+        world.put(&disk, 1, &physical_volume("in one piece"));
+        world.put(&disk, 3, &std::fs::read(root).unwrap());
+        world.put(&disk, 12, &std::fs::read(var).unwrap());
+        let expected = world.expected(&[("a", ""), ("v", "var")]);
+        assert_eq!(world.seen("@/disk"), expected);
+        assert_eq!(world.seen("@/disk,partition=my-vg/root"), expected);
+        assert_eq!(world.seen("@/disk,partition=my-vg/var"), world.expected(&[("v", "")]));
+        let error = world.refused("@/disk,partition=1");
+        assert!(error.contains("physical volume of LVM") && error.contains("my-vg/root: ext4"), "{error}");
+        let error = world.refused("@/disk,partition=my-vg/none");
+        assert!(error.contains("there is none"), "{error}");
+    });
+}
+
+// A volume in several pieces needs the kernel's device mapper.
+#[test]
+fn a_logical_volume_in_two_pieces_is_put_together_where_the_kernel_can() {
+    privately(|world| {
+        let root = std::fs::read(world.ext4_root("a")).unwrap();
+        let disk = world.disk("disk", 40, "label: dos\nstart=2048, size=65536, type=8e\n", &[]);
+        world.put(&disk, 1, &physical_volume("in two pieces"));
+        world.put(&disk, 20, &root[..4 << 20]);
+        world.put(&disk, 12, &root[4 << 20..]);
+        let drivers = std::fs::read_to_string("/proc/misc").unwrap();
+        if drivers.contains(" device-mapper") {
+            assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+            assert_eq!(world.sh("dmsetup ls --exec echo 2>/dev/null | grep ltsp- || true"), "");
+        } else {
+            let error = world.refused("@/disk,partition=my-vg/root");
+            assert!(
+                error.contains("several pieces") && error.contains("logical volume my-vg/root"),
+                "{error}"
+            );
+        }
+    });
+}
+
+/// The first MiB of a physical volume of LVM with two volumes of 8 MiB: the first one at 2 MiB, or "in two
+/// pieces" at 20 MiB and at 12 MiB of the disk; the other at 11 MiB of the physical volume.
+fn physical_volume(kind: &str) -> Vec<u8> {
+    let segment = |number: u32, first: u32, count: u32, at: u32| {
+        format!(
+            "segment{number} {{\nstart_extent = {first}\nextent_count = {count}\ntype = \"striped\"\n\
+             stripe_count = 1\nstripes = [\n\"pv0\", {at}\n]\n}}\n"
+        )
+    };
+    let root = match kind {
+        "in two pieces" => segment(1, 0, 4, 18) + &segment(2, 4, 4, 10),
+        _ => segment(1, 0, 8, 1),
+    };
+    let volume =
+        |name: &str, segments: &str| format!("{name} {{\nstatus = [\"READ\", \"VISIBLE\"]\n{segments}}}\n");
+    let volumes = match kind {
+        "in two pieces" => volume("root", &root),
+        _ => volume("root", &root) + &volume("var", &segment(1, 0, 8, 10)),
+    };
+    let text = format!(
+        "my-vg {{\nextent_size = 2048\nphysical_volumes {{\npv0 {{\nid = \"zXl2lG-cVfl-etuQ-jVjN-VGRr-0Dn2-m3v2hJ\"\n\
+         pe_start = 2048\n}}\n}}\nlogical_volumes {{\n{volumes}}}\n}}\n"
+    );
+    let mut bytes = vec![0; 1 << 20];
+    let mut set = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    set(512, b"LABELONE");
+    set(532, &[32]);
+    set(536, b"LVM2 001zXl2lGcVfletuQjVjNVGRr0Dn2m3v2hJ");
+    set(512 + 72, &(1u64 << 20).to_le_bytes());
+    set(512 + 104, &4096u64.to_le_bytes());
+    set(512 + 112, &((1u64 << 20) - 4096).to_le_bytes());
+    set(4100, b" LVM2 x[5A%r0N*>");
+    set(4136, &512u64.to_le_bytes());
+    set(4144, &u64::try_from(text.len()).unwrap().to_le_bytes());
+    set(4608, text.as_bytes());
+    bytes
+}

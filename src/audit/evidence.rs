@@ -1,0 +1,218 @@
+//! What shows, in the content of a file, that there is a secret in it.
+
+use super::pattern::find;
+
+/// What a rule asks of a content, which is never empty.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Evidence {
+    /// Nothing more.
+    Anything,
+    /// One of these at the beginning.
+    Begins(&'static [&'static [u8]]),
+    /// One of these anywhere.
+    Contains(&'static [&'static str]),
+    /// A value for one of these settings; see [`setting`].
+    Setting(&'static [&'static str]),
+    /// A line that is no comment.
+    Line,
+    /// A text that is armoured, as in RFC 7468; the line that begins it ends so.
+    Armour(&'static [&'static str]),
+    /// A private key in DER: PKCS #8, or PKCS #1 of RSA.
+    DerKey,
+    /// The second field of a line is the hash of a password.
+    HashField,
+    /// A modern password hash anywhere: long enough to be nothing else.
+    Hash,
+    /// `//user:password@`.
+    Url,
+    /// A token that a web service has given a prefix of its own.
+    Token,
+    /// A secret of pppd, in the third field (pppd(8), AUTHENTICATION).
+    PppSecret,
+    /// 32 hexadecimal digits and nothing else (machine-id(5)).
+    HexId,
+}
+
+impl Evidence {
+    pub(super) fn is_in(self, content: &[u8]) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Begins(magics) => magics.iter().any(|magic| content.starts_with(magic)),
+            Self::Contains(texts) => texts.iter().any(|text| find(content, text.as_bytes()).is_some()),
+            Self::Setting(names) => lines(content).any(|line| names.iter().any(|name| setting(line, name))),
+            Self::Line => lines(content).next().is_some(),
+            Self::Armour(ends) => is_armoured(content, ends),
+            Self::DerKey => {
+                content.starts_with(&[0x30, 0x82])
+                    && content.get(4..7).is_some_and(|version| version == [2, 1, 0])
+            }
+            Self::HashField => lines(content).any(|line| field(line, b':', 1).is_some_and(is_hash)),
+            Self::Hash => places(content, b"$").any(|at| is_long_hash(&content[at..])),
+            Self::Url => lines(content).any(has_password_in_url),
+            Self::Token => has_token(content),
+            Self::PppSecret => lines(content).any(|line| {
+                let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+                words.nth(2).is_some_and(|secret| !matches!(secret, b"\"\"" | b"\"*\"" | b"*" | b"-"))
+            }),
+            Self::HexId => {
+                let id = content.trim_ascii();
+                id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit)
+            }
+        }
+    }
+}
+
+/// The lines that are neither empty nor comments, without blanks around them.
+fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !matches!(line.first(), None | Some(b'#' | b';')))
+}
+
+/// Whether a line gives a setting a value: `name = value`, `name: value`, `name value`, with or without
+/// quotes, alone in the line or not, in any case of letters. A `*` at an end of the name stands for more of
+/// it. What only stands in for a value (`<password>`, `${PASSWORD}`) is none.
+fn setting(line: &[u8], name: &str) -> bool {
+    let (any_start, any_end) = (name.starts_with('*'), name.ends_with('*'));
+    let name = name.trim_matches('*').as_bytes();
+    let Some(last) = line.len().checked_sub(name.len()) else { return false };
+    (0..=last).any(|at| {
+        let begins = any_start || at == 0 || !is_word(line[at - 1]);
+        let rest = &line[at + name.len()..];
+        let rest = if any_end { without_start(rest, is_word) } else { rest };
+        begins && line[at..at + name.len()].eq_ignore_ascii_case(name) && has_value(rest)
+    })
+}
+
+/// Whether what follows a name gives it a value.
+fn has_value(rest: &[u8]) -> bool {
+    let unquoted = rest.strip_prefix(b"\"").or(rest.strip_prefix(b"'")).unwrap_or(rest);
+    let after = unquoted.trim_ascii_start();
+    let value = match after.first() {
+        Some(b'=' | b':') => without_start(&after[1..], |byte| b"=> \t".contains(&byte)),
+        Some(_) if after.len() < unquoted.len() => after,
+        _ => return false,
+    };
+    let value = without_start(value, |byte| b"\"'".contains(&byte));
+    let stands_in = [&b"<"[..], b"${", b"$(", b"%(", b"{", b"[", b"null", b"#", b","];
+    !value.is_empty() && !stands_in.iter().any(|start| value.starts_with(start))
+}
+
+fn without_start(text: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
+    let start = text.iter().position(|&byte| !unwanted(byte)).unwrap_or(text.len());
+    &text[start..]
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// Whether there is such an armour, and it is not a text in a program or manual: it begins a line (or a
+/// value, as in JSON), and a new line follows.
+fn is_armoured(content: &[u8], ends: &[&str]) -> bool {
+    places(content, b"BEGIN ").any(|at| {
+        let before = &content[..at];
+        // "-----BEGIN", and "---- BEGIN" in the format of SSH Communications Security.
+        let Some(before) = before.strip_suffix(b"-----").or(before.strip_suffix(b"---- ")) else {
+            return false;
+        };
+        let begins = matches!(before.last(), None | Some(b'\n' | b' ' | b'\t' | b'"' | b'\''));
+        let end = content[at..].iter().position(|&byte| matches!(byte, b'\n' | b'\r' | b'\\'));
+        let line = end.map_or(&b""[..], |end| content[at..at + end].trim_ascii_end());
+        begins && ends.iter().any(|end| line.ends_with(end.as_bytes()))
+    })
+}
+
+/// The places of a text.
+fn places<'a>(content: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + find(content.get(from..)?, wanted)?;
+        from = at + 1;
+        Some(at)
+    })
+}
+
+fn field(line: &[u8], separator: u8, number: usize) -> Option<&[u8]> {
+    line.split(|&byte| byte == separator).nth(number)
+}
+
+/// The formats of crypt(5) that are no plain letters.
+const HASHES: [&str; 17] = [
+    "$1$", "$2$", "$2a$", "$2b$", "$2x$", "$2y$", "$3$", "$5$", "$6$", "$7$", "$y$", "$gy$", "$md5",
+    "$sha1$", "$apr1$", "$argon2", "$scrypt$",
+];
+
+/// Whether a field of an account file is the hash of a password, be the account locked or not.
+fn is_hash(field: &[u8]) -> bool {
+    let field = without_start(field, |byte| byte == b'!');
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"./".contains(byte);
+    match field {
+        [b'$', ..] => HASHES.iter().any(|start| field.starts_with(start.as_bytes())),
+        // {SSHA}, {SHA}, {CRYPT}: htpasswd(1), slappasswd(8)
+        [b'{', rest @ ..] => {
+            rest.iter().position(|&byte| byte == b'}').is_some_and(|end| rest.len() > end + 8)
+        }
+        // BSDi's and the traditional form.
+        [b'_', rest @ ..] => rest.len() == 19 && rest.iter().all(is_letter),
+        field => field.len() == 13 && field.iter().all(is_letter),
+    }
+}
+
+/// Whether a text begins with a hash of full length: `$6$salt$` and at least 20 letters.
+fn is_long_hash(text: &[u8]) -> bool {
+    if !HASHES.iter().any(|start| text.starts_with(start.as_bytes())) {
+        return false;
+    }
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"./$=,+-".contains(&byte);
+    let length = text.iter().position(|&byte| !is_letter(byte)).unwrap_or(text.len());
+    let parts: Vec<&[u8]> = text[..length].split(|&byte| byte == b'$').collect();
+    parts.len() >= 4 && parts.last().is_some_and(|hash| hash.len() >= 20)
+}
+
+/// Whether a line holds `//user:password@`.
+fn has_password_in_url(line: &[u8]) -> bool {
+    places(line, b"://").any(|at| {
+        let rest = &line[at + 3..];
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"/\"'<>`()[]{}$*%".contains(byte);
+        let authority = &rest[..rest.iter().position(is_end).unwrap_or(rest.len())];
+        let Some(host) = authority.iter().rposition(|&byte| byte == b'@') else { return false };
+        let Some(colon) = authority[..host].iter().position(|&byte| byte == b':') else { return false };
+        let password = &authority[colon + 1..host];
+        // What manuals and comments show.
+        let shown: [&[u8]; 6] = [b"", b"pass", b"password", b"PASSWORD", b"pw", b"passwd"];
+        !shown.contains(&password) && host + 1 < authority.len()
+    })
+}
+
+/// What tokens begin with, up to the sign before their letters, and how many of these there are at least.
+const TOKENS: [(&str, usize); 14] = [
+    ("dop_v1_", 40),
+    ("ghp_", 36),
+    ("gho_", 36),
+    ("ghs_", 36),
+    ("ghu_", 36),
+    ("github_pat_", 36),
+    ("glpat-", 20),
+    ("hvs.", 24),
+    ("npm_", 36),
+    ("pypi-", 60),
+    ("sk_live_", 24),
+    ("xoxb-", 24),
+    ("xoxp-", 24),
+    ("xapp-", 24),
+];
+
+fn has_token(content: &[u8]) -> bool {
+    [b"_", b"-", b"."].into_iter().any(|sign| {
+        places(content, sign).any(|at| {
+            TOKENS.iter().any(|(start, length)| {
+                let Some(before) = content[..=at].strip_suffix(start.as_bytes()) else { return false };
+                let letters = content[at + 1..].iter().take_while(|&&byte| is_word(byte)).count();
+                before.last().is_none_or(|&byte| !is_word(byte)) && letters >= *length
+            })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! One run of `ltsp image`, from settings to published images (I3, I4).
+
+use std::ffi::OsStr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use super::contents;
+use super::kernels::{backing, whole_view};
+use crate::cleanup;
+use crate::config::modern::ImageRequest;
+use crate::config::settings::{ImageSettings, Step};
+use crate::engine::{self, Program};
+use crate::error::{Result, shown};
+use crate::excludes::{Excludes, Pattern};
+use crate::kernel::modern as kernel;
+use crate::overlay::View;
+use crate::publish::{Image, ImageFolder};
+use crate::report::size;
+use crate::site::{Site, drop_ins::Stage};
+use crate::source::lookup::{Found, Lookup};
+use crate::source::mounted::Mounted;
+use crate::space::Estimate;
+use crate::sys::confined::Root;
+use crate::sys::lock::PackageLock;
+use crate::sys::signals;
+
+/// Where dpkg keeps its locks, in a chroot.
+const DPKG: &str = "var/lib/dpkg";
+
+/// The kernel step for one published image, with KERNEL_INITRD as the image's settings have it (I40).
+pub type KernelStep<'a> = dyn FnMut(&OsStr, Option<&OsStr>) -> Result<()> + 'a;
+
+/// Makes, or reverts, the images that the settings ask for. Drop-in scripts of `site` have their turn; what
+/// they change in variables counts from then on. To be called in a private mount namespace.
+///
+/// # Errors
+/// The first failure ends the run. Images published before it stay (I3).
+pub fn run(
+    settings: &ImageSettings,
+    request: &ImageRequest,
+    site: &mut Site,
+    kernels: &mut KernelStep<'_>,
+) -> Result<()> {
+    let lookup = Lookup::new(&settings.base_dir);
+    if settings.revert.is_some() {
+        return revert(settings, &lookup, kernels);
+    }
+    let sources = lookup.sources(&settings.sources, settings.all_images)?;
+    engine::choose(settings.engine, &settings.mksquashfs_params)?;
+    if settings.dry_run {
+        return sources.iter().try_for_each(|source| plan(settings, source));
+    }
+    for (number, source) in sources.iter().enumerate() {
+        signals::check()?;
+        // As typed, which is in the order of what is found; without operands the name is.
+        let list = settings.sources.get(number).unwrap_or(&source.name);
+        // Held until the kernels are those of the image.
+        let mut folder = existing_folder(&settings.base_dir)?;
+        let image = Image::new(&settings.base_dir.join("images"), &source.name);
+        build(request, site, source, list, &image, &mut folder)?;
+        let initrd = site.variables.get("KERNEL_INITRD").map(OsStr::to_owned);
+        if !site.image_settings(request)?.0.omitted.contains(&Step::Write) {
+            kernels(image.current.as_os_str(), initrd.as_deref())?;
+        }
+        site.call(Stage::End, &[list], Some((&source.name, None)))?;
+    }
+    Ok(())
+}
+
+/// The images folder, so that another run is noticed before the long work. One that is missing is made
+/// when there is something to be written in it, and not before (I44).
+fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
+    if base.join("images").symlink_metadata().is_ok() { ImageFolder::open(base).map(Some) } else { Ok(None) }
+}
+
+/// The mounted source and the view over it; the view goes first, the lock last (I39).
+struct Source {
+    view: Option<View>,
+    mounted: Mounted,
+    _packages: Option<PackageLock>,
+}
+
+impl Source {
+    fn new(source: &Found, settings: &ImageSettings) -> Result<Self> {
+        let mounted = Mounted::new(source, backing(settings.trust_backing_files))?;
+        let directory = mounted.layers().iter().find(|layer| layer.is_directory);
+        let packages = match directory {
+            Some(layer) if !settings.omitted.contains(&Step::Lock) => {
+                Some(PackageLock::acquire(&layer.lower.join(DPKG))?)
+            }
+            _ => None,
+        };
+        let view = if settings.overlay { Some(whole_view(&mounted)?) } else { None };
+        Ok(Self { view, mounted, _packages: packages })
+    }
+
+    fn root(&self) -> &Path {
+        self.view.as_ref().map_or(self.mounted.root(), View::root)
+    }
+}
+
+fn build(
+    request: &ImageRequest,
+    site: &mut Site,
+    source: &Found,
+    list: &OsStr,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+) -> Result<()> {
+    site.call(Stage::Start, &[list], Some((&source.name, None)))?;
+    let (settings, _) = site.image_settings(request)?;
+    let opened = Source::new(source, &settings)?;
+    let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
+        settings.map_or(Ok(()), |settings| write(&settings, source, opened.root(), image, folder))
+    });
+    // What scripts have mounted in it has to go before the view.
+    let undone = site.undo();
+    drop(opened);
+    done.and(undone)
+}
+
+/// All that comes before writing; the settings to write with, unless nothing is to be written.
+fn clean(
+    request: &ImageRequest,
+    site: &mut Site,
+    source: &Found,
+    list: &OsStr,
+    path: &Path,
+) -> Result<Option<ImageSettings>> {
+    let root = Root::open(path)?.known_as(&source.path);
+    early_kernel(site, &root, source)?;
+    site.call(Stage::Mounted, &[list], Some((&source.name, Some(path))))?;
+    let (settings, _) = site.image_settings(request)?;
+    if settings.cleanup {
+        cleanup::clean(&root, &settings.child_environment)?;
+    }
+    site.call(Stage::Cleaned, &[list], Some((&source.name, Some(path))))?;
+    let (settings, _) = site.image_settings(request)?;
+    if settings.omitted.contains(&Step::Write) {
+        log::info!("Omitting mksquashfs_main");
+        return Ok(None);
+    }
+    Ok(Some(settings))
+}
+
+/// A missing kernel is told before the long work (U6).
+fn early_kernel(site: &Site, root: &Root, source: &Found) -> Result<()> {
+    let settings = site.kernel_settings(Vec::new())?;
+    if kernel::find(root, &settings)?.is_none() {
+        log::warn!("{}", kernel::no_kernel(root, source.path.as_os_str())?);
+    }
+    Ok(())
+}
+
+fn write(
+    settings: &ImageSettings,
+    source: &Found,
+    root: &Path,
+    image: &Image,
+    folder: &mut Option<ImageFolder>,
+) -> Result<()> {
+    if folder.is_none() {
+        *folder = Some(ImageFolder::open(&settings.base_dir)?);
+    }
+    let mut patterns: Vec<Pattern> = settings.excludes.clone();
+    for own in
+        [&settings.base_dir, &settings.tftp_dir].into_iter().filter_map(|path| path.canonicalize().ok())
+    {
+        patterns.extend(contents(&own, &source.path)?);
+    }
+    let program: Program = engine::choose(settings.engine, &settings.mksquashfs_params)?;
+    let estimate = Estimate::of(root, &Excludes::new(patterns.clone()), true)?;
+    estimate.check(&image.temporary)?;
+    let new = image.begin(settings.keep)?;
+    let job = engine::Job {
+        source: root,
+        destination: &image.temporary,
+        exclude_file: None,
+        listed: &[],
+        excludes: &patterns,
+        words: &settings.mksquashfs_params,
+        prefix: settings.ionice.as_deref(),
+        program,
+        estimate: &estimate,
+        environment: &settings.child_environment,
+    };
+    engine::write(&job)?;
+    if settings.verify {
+        engine::verify(&job)?;
+    }
+    let bytes = new.publish()?;
+    log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
+    Ok(())
+}
+
+fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelStep<'_>) -> Result<()> {
+    let names = if settings.sources.is_empty() {
+        lookup.sources(&[], settings.all_images)?.into_iter().map(|source| source.name).collect()
+    } else {
+        settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
+    };
+    let folder = ImageFolder::open(&settings.base_dir)?;
+    for name in names {
+        let image = folder.image(&name);
+        if settings.omitted.contains(&Step::Revert) {
+            log::info!("Omitting revert");
+            continue;
+        }
+        image.revert(settings.revert.unwrap_or(NonZeroU32::MIN))?;
+        log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
+        kernels(image.current.as_os_str(), None)?;
+    }
+    Ok(())
+}
+
+/// What would be done with one source.
+fn plan(settings: &ImageSettings, source: &Found) -> Result<()> {
+    let mounted = Mounted::new(source, backing(settings.trust_backing_files))?;
+    let image: PathBuf =
+        settings.base_dir.join("images").join([&source.name, OsStr::new(".img")].join(OsStr::new("")));
+    log::info!("{} would become {}", shown(&source.path), shown(&image));
+    for layer in mounted.layers() {
+        log::info!("  mounted at /{}: {}", shown(&layer.target), layer.what);
+    }
+    Ok(())
+}
