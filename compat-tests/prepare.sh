@@ -18,11 +18,7 @@ packages() {
     [ "$1" = check ] || return 0
     echo btrfs-progs busybox-static e2fsprogs fdisk libcap2-bin lsof shellcheck squashfs-tools squashfs-tools-ng xfsprogs xz-utils zstd
     echo qemu-system-x86 qemu-utils
-<<<<<<< HEAD
-    echo ltsp openssh-client openssl
-=======
     echo ltsp openssh-client openssl passwd
->>>>>>> main
 }
 
 fail() {

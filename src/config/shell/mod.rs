@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         let read =
             parse::parse(&text).and_then(|commands| expand::carry_out(&commands, path, &[], &mut after));
         match read {
-            Ok(()) => {}
+            Ok(()) => trust::check_exports(path, variables, &after, self.owner)?,
             Err(Stop::Syntax(line, what)) => return Err(syntax_error(path, line, &what)),
             Err(Stop::Shell(line, what)) => {
                 check_syntax(path, &text)?;
@@ -221,6 +221,21 @@ mod tests {
         chmod(&dir, 0o700);
         world.reader.owner += 1;
         assert!(world.refuses("x", text).contains("DIR belongs to user "));
+    }
+
+    #[test]
+    fn what_other_programs_would_see_comes_only_from_a_file_that_nobody_else_can_write() {
+        let mut world = World::new();
+        let dir = world.dir.path().to_owned();
+        world.read("x", "PATH=/a:$PATH\n").unwrap();
+        chmod(&dir.join("x"), 0o666);
+        for (text, name) in [("A=1\nPATH=/b\n", "PATH"), ("A=1\nexport LD_PRELOAD=/b\n", "LD_PRELOAD")] {
+            let said = world.refuses("x", text);
+            assert!(said.starts_with(&format!("DIR/x:2: {name} would be")), "{said}");
+            assert_eq!(world.value("A"), None);
+        }
+        world.read("x", "A=1\nexport BASE=/c TFTP_DIRS=/d\n").unwrap();
+        assert_eq!(world.value("BASE"), Some("/c"));
     }
 
     #[test]
