@@ -235,7 +235,7 @@ fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<O
         log::warn!("secret in the image: {finding}");
     }
     if settings.audit == Audit::Strict && !findings.is_empty() {
-        return Err(Error::new("publish", &image.current, format!("{} secrets are in it", findings.len()))
+        return Err(Error::new("publish", &image.current, format!("secrets in it: {}", findings.len()))
             .hint("exclude them (ADD_IMAGE_EXCLUDES), clean them away (--cleanup=1), or use --audit=warn"));
     }
     Ok(Some(findings))
