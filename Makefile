@@ -3,7 +3,8 @@
 # Not /usr/local: nbd-server starts nbdswapd, and looks for it in /usr/sbin.
 PREFIX = /usr
 DESTDIR =
-BUILT = target/release
+PROGRAM = target/release/ltsp-update-image
+LTSP = target/release/ltsp
 TOOLS = ltsp-update-kernels ltsp-config nbdswapd
 LTSP_PAGES = ltsp ltsp-image ltsp-kernel ltsp-migrate ltsp-nbd
 
@@ -26,7 +27,7 @@ bench:
 
 # Install what 'make' has built. Configuration files that are there already are the administrator's: they stay.
 install:
-	install -D -m 0755 '$(BUILT)/ltsp-update-image' '$(DESTDIR)$(PREFIX)/sbin/ltsp-update-image'
+	install -D -m 0755 '$(PROGRAM)' '$(DESTDIR)$(PREFIX)/sbin/ltsp-update-image'
 	for name in $(TOOLS); do \
 		ln -sf ltsp-update-image "$(DESTDIR)$(PREFIX)/sbin/$$name" || exit 1; done
 	for file in $(notdir $(wildcard etc/*)); do [ -e "$(DESTDIR)/etc/ltsp/$$file" ] || \
@@ -36,7 +37,7 @@ install:
 
 # Install 'ltsp' with its pages, too. They have the names of files in the package ltsp: 'dpkg-divert' those first.
 install-ltsp:
-	install -D -m 0755 '$(BUILT)/ltsp' '$(DESTDIR)$(PREFIX)/sbin/ltsp'
+	install -D -m 0755 '$(LTSP)' '$(DESTDIR)$(PREFIX)/sbin/ltsp'
 	for page in $(LTSP_PAGES); do \
 		install -D -m 0644 "man/$$page.8" "$(DESTDIR)$(PREFIX)/share/man/man8/$$page.8" || exit 1; done
 
