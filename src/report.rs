@@ -2,6 +2,7 @@
 //! it to syslog where there is one.
 
 mod debug_log;
+pub mod json;
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use crate::error::shown;
+use crate::error::{During, Result, shown};
 use debug_log::DebugLog;
 
 /// Where the system's log daemon listens.
@@ -52,6 +53,18 @@ pub fn keep_debug_log(setting: Option<&str>) {
 /// standard error.
 pub fn keep_output_for_results() {
     RESULTS_ONLY.store(true, Ordering::Relaxed);
+}
+
+/// Writes a result on a line of its own to standard output, at once.
+///
+/// # Errors
+/// When it cannot be written; a reader that has gone away is none.
+pub fn result(value: &json::Json) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{value}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.during("write to", "standard output"),
+    }
 }
 
 /// Whether somebody watches standard output.

@@ -4,6 +4,7 @@
 
 pub mod images;
 pub mod kernels;
+pub mod outcome;
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;

@@ -13,8 +13,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::squashfs::Compression;
 use crate::squashfs::inode::{Body, FileType, Inode};
-use crate::squashfs::reader::Image;
+use crate::squashfs::reader::{self, Image};
 
 mod evidence;
 mod kind;
@@ -45,13 +46,23 @@ impl std::fmt::Display for Finding {
     }
 }
 
+/// Whether [`search`] can read an image: one that mksquashfs has compressed with lzo or lzma it cannot.
+/// `path` is its name for errors.
+///
+/// # Errors
+/// The file cannot be read, or is no squashfs image.
+pub fn can_search(image: &File, path: &Path) -> Result<bool> {
+    let superblock = reader::superblock(image, path)?;
+    Ok(Compression::numbered(superblock.compressor).is_some())
+}
+
 /// Searches an image; `path` is its name for errors, `renewed` are files of it (relative to its root)
 /// whose keys were made for it alone, such as [`crate::cleanup::modern::Cleaned::renewed`].
 ///
 /// Returns one finding for each file, in the order of their paths.
 ///
 /// # Errors
-/// The image cannot be read, is damaged, or is compressed with what only mksquashfs knows (lzo, lzma).
+/// The image cannot be read (see [`can_search`]), or is damaged.
 pub fn search(image: &File, path: &Path, renewed: &[PathBuf]) -> Result<Vec<Finding>> {
     let mut image = Image::open(image, path)?;
     let rules = Rules::new();

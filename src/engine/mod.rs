@@ -148,6 +148,14 @@ fn command(job: &Job<'_>) -> Result<Command> {
 }
 
 impl Program {
+    /// Its name, as `--engine` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "builtin",
+            Self::Mksquashfs => "mksquashfs",
+        }
+    }
+
     fn path(self) -> OsString {
         match self {
             // nice and ionice stand before it, so that "self" would be one of them.

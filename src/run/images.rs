@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::contents;
 use super::kernels::{backing, whole_view};
-use crate::audit;
+use super::outcome::Outcome;
+use crate::audit::{self, Finding};
 use crate::cleanup::modern::{self, Cleaned};
 use crate::config::modern::ImageRequest;
 use crate::config::settings::{Audit, ImageSettings, Step};
@@ -17,7 +19,7 @@ use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
 use crate::overlay::View;
 use crate::publish::{Image, ImageFolder};
-use crate::report::size;
+use crate::report::{self, size};
 use crate::site::{Site, drop_ins::Stage};
 use crate::source::lookup::{Found, Lookup};
 use crate::source::mounted::Mounted;
@@ -59,10 +61,15 @@ pub fn run(
         // Held until the kernels are those of the image.
         let mut folder = existing_folder(&settings.base_dir)?;
         let image = Image::new(&settings.base_dir.join("images"), &source.name);
-        build(request, site, source, list, &image, &mut folder)?;
+        let start = Instant::now();
+        let written = build(request, site, source, list, &image, &mut folder)?;
         let initrd = site.variables.get("KERNEL_INITRD").map(OsStr::to_owned);
         if !site.image_settings(request)?.0.omitted.contains(&Step::Write) {
             kernels(image.current.as_os_str(), initrd.as_deref())?;
+        }
+        if let Some(Written { engine, findings }) = written.filter(|_| settings.json) {
+            let outcome = Outcome::of(source.name.clone(), &image, start.elapsed())?;
+            report::result(&outcome.made(source.path.clone(), engine).audited(findings).json())?;
         }
         site.call(Stage::End, &[list], Some((&source.name, None)))?;
     }
@@ -105,6 +112,14 @@ impl Source {
     }
 }
 
+/// How an image was written.
+struct Written {
+    engine: Program,
+    /// None if it was not searched for secrets.
+    findings: Option<Vec<Finding>>,
+}
+
+/// None if nothing was to be written.
 fn build(
     request: &ImageRequest,
     site: &mut Site,
@@ -112,19 +127,19 @@ fn build(
     list: &OsStr,
     image: &Image,
     folder: &mut Option<ImageFolder>,
-) -> Result<()> {
+) -> Result<Option<Written>> {
     site.call(Stage::Start, &[list], Some((&source.name, None)))?;
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
     let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
-        settings.map_or(Ok(()), |(settings, cleaned)| {
-            write(&settings, source, opened.root(), image, folder, &cleaned)
-        })
+        let written = settings
+            .map(|(settings, cleaned)| write(&settings, source, opened.root(), image, folder, &cleaned));
+        written.transpose()
     });
     // What scripts have mounted in it has to go before the view.
     let undone = site.undo();
     drop(opened);
-    done.and(undone)
+    done.and_then(|written| undone.map(|()| written))
 }
 
 /// All that comes before writing; the settings to write with and what was cleaned, unless nothing is to be
@@ -167,7 +182,7 @@ fn write(
     image: &Image,
     folder: &mut Option<ImageFolder>,
     cleaned: &Cleaned,
-) -> Result<()> {
+) -> Result<Written> {
     if folder.is_none() {
         *folder = Some(ImageFolder::open_private(&settings.base_dir)?);
     }
@@ -197,28 +212,33 @@ fn write(
     if settings.verify {
         engine::verify(&job)?;
     }
-    audit(settings, image, cleaned)?;
+    let findings = audit(settings, image, cleaned)?;
     let bytes = new.publish()?;
     log::info!("Created {} ({}) from {}", shown(&image.current), size(bytes), shown(&source.path));
-    Ok(())
+    Ok(Written { engine: program, findings })
 }
 
-/// Tells of secrets in the finished image, and stops before it is published if that was asked for.
-fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<()> {
+/// Tells of secrets in the finished image, and stops before it is published if that was asked for. None if
+/// it was not searched.
+fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<Option<Vec<Finding>>> {
     if settings.audit == Audit::Off {
-        return Ok(());
+        return Ok(None);
     }
     let path = &image.temporary;
     let file = File::open(path).during("open", path)?;
+    if settings.audit == Audit::Warn && !audit::can_search(&file, path)? {
+        log::warn!("the image is not searched for secrets: only mksquashfs knows its compressor");
+        return Ok(None);
+    }
     let findings = audit::search(&file, path, &cleaned.renewed)?;
     for finding in &findings {
         log::warn!("secret in the image: {finding}");
     }
     if settings.audit == Audit::Strict && !findings.is_empty() {
-        return Err(Error::new("publish", &image.current, format!("{} secrets are in it", findings.len()))
+        return Err(Error::new("publish", &image.current, format!("secrets in it: {}", findings.len()))
             .hint("exclude them (ADD_IMAGE_EXCLUDES), clean them away (--cleanup=1), or use --audit=warn"));
     }
-    Ok(())
+    Ok(Some(findings))
 }
 
 fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelStep<'_>) -> Result<()> {
@@ -234,9 +254,13 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
             log::info!("Omitting revert");
             continue;
         }
+        let start = Instant::now();
         image.revert(settings.revert.unwrap_or(NonZeroU32::MIN))?;
         log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
         kernels(image.current.as_os_str(), None)?;
+        if settings.json {
+            report::result(&Outcome::of(name, &image, start.elapsed())?.json())?;
+        }
     }
     Ok(())
 }

@@ -94,8 +94,18 @@ impl Compression {
         }
     }
 
+    /// The compressor's name, as [`Compression::named`] takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip { .. } => "gzip",
+            Self::Xz => "xz",
+            Self::Lz4 { .. } => "lz4",
+            Self::Zstd { .. } => "zstd",
+        }
+    }
+
     /// The compressor with this number, for reading; levels are of no interest then.
-    pub(super) fn numbered(number: u16) -> Option<Self> {
+    pub fn numbered(number: u16) -> Option<Self> {
         match number {
             1 => Some(Self::default()),
             4 => Some(Self::Xz),

@@ -58,16 +58,24 @@ struct Cursor {
     offset: usize,
 }
 
+/// The superblock of an image; `path` is its name for errors.
+///
+/// # Errors
+/// The file cannot be read, or is no squashfs 4.0 image.
+pub fn superblock(file: &File, path: &Path) -> Result<Superblock> {
+    let mut head = [0; SUPERBLOCK_SIZE];
+    file.read_exact_at(&mut head, 0).during("read", path)?;
+    Superblock::decode(&head).map_err(|reason| Error::new("read the image", path, reason.0))
+}
+
 impl<'a> Image<'a> {
     /// Opens an image; `path` is its name for errors.
     ///
     /// # Errors
     /// The file cannot be read, or is no squashfs 4.0 image with a compressor of this program.
     pub fn open(file: &'a File, path: &Path) -> Result<Self> {
-        let mut head = [0; SUPERBLOCK_SIZE];
-        file.read_exact_at(&mut head, 0).during("read", path)?;
+        let superblock = superblock(file, path)?;
         let corrupt = |reason: Corrupt| Error::new("read the image", path, reason.0);
-        let superblock = Superblock::decode(&head).map_err(corrupt)?;
         let compression = Compression::numbered(superblock.compressor).ok_or_else(|| {
             corrupt(Corrupt::new(format!("compressor {} is unknown", superblock.compressor)))
         })?;
