@@ -8,6 +8,7 @@ mod changes;
 mod damage;
 mod equality;
 mod forest;
+mod handles;
 mod image;
 mod independent;
 mod random;
