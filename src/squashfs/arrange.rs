@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::Progress;
 use super::digest::{self, Digest, PieceDigest};
 use super::fragment::Packer;
-use super::layout::{Layout, Placement};
+use super::layout::{Data, Layout, Placement};
 use super::le::{narrow, wide};
 use super::load::{Change, Loaded, Loader, Part};
 use super::options::{Fragments, WriteOptions};
@@ -150,7 +150,7 @@ impl<'a> Arranger<'a> {
     fn whole(&mut self, file: usize, part: &Part, buffer: &Arc<Vec<u8>>) -> Result<()> {
         self.report(file, part);
         if part.change == Some(Change::Vanished) {
-            self.placements[file].has_vanished = true;
+            self.placements[file].data = Data::Vanished;
             return Ok(());
         }
         let length = wide(part.range.len() + part.hole);
@@ -180,7 +180,9 @@ impl<'a> Arranger<'a> {
         self.report(file, &part);
         if part.change == Some(Change::Vanished) {
             self.current.has_ended = true;
-            self.placements[file].has_vanished = offset == 0;
+            if offset == 0 {
+                self.placements[file].data = Data::Vanished;
+            }
             return Ok(());
         }
         let got = part.range.len() + part.hole;
@@ -200,7 +202,7 @@ impl<'a> Arranger<'a> {
     fn twin(&mut self, file: usize, part: Part) -> Result<()> {
         if part.change == Some(Change::Vanished) {
             self.report(file, &part);
-            self.placements[file].has_vanished = true;
+            self.placements[file].data = Data::Vanished;
             return Ok(());
         }
         let size = self.size(file);
@@ -231,7 +233,7 @@ impl<'a> Arranger<'a> {
         if first == number {
             return false;
         }
-        self.placements[file].same_as = Some(first);
+        self.placements[file].data = Data::SameAs(first);
         self.duplicates += 1;
         true
     }

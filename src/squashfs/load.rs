@@ -42,7 +42,7 @@ pub(super) struct Part {
 pub(super) enum Change {
     /// It is gone, or something else has its name.
     Vanished,
-    /// Its size or modification time changed.
+    /// Its size or one of its times changed.
     Modified,
 }
 

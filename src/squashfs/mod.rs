@@ -13,13 +13,14 @@
 //! [`write()`] makes one: `scan` walks the source and takes down its metadata in a `tree`;
 //! `pipeline` brings the contents into the image (`plan`, `load`, `window`, `arrange`, `squeeze`,
 //! `output`), which gives a `layout`; `tables` writes the rest. [`verify`] checks an image by
-//! means of the [`reader`].
+//! means of the [`reader`], and [`listing`] says what is in one.
 
 pub mod command_line;
 pub mod compress;
 pub mod directory;
 pub mod fragment;
 pub mod inode;
+pub mod listing;
 pub mod metadata;
 pub mod reader;
 pub mod superblock;

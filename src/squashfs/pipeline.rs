@@ -7,7 +7,9 @@
 //!
 //! Memory does not depend on the source: the window holds a limited number of portions, and each
 //! job between arranger and writer needs one of a limited number of buffers. What grows with the
-//! source is the tree and the layout, some 150 bytes and a name for each file.
+//! source is the tree and the layout, 160 bytes and a name for each file, some 50 more for each that has
+//! the size of another one, and 4 for each block. When the tables are made, the data is through, and
+//! places and encoded inodes come to some 60 bytes for each file.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -96,9 +98,7 @@ pub(super) fn write_data(
             // The arranger's error may be no more than a consequence of the writer's.
             (_, Err(error)) | (Err(error), Ok(_)) => Err(error),
             (Ok(mut layout), Ok(positions)) => {
-                for (number, size) in positions.sizes {
-                    layout.sizes[number] = size;
-                }
+                layout.sizes[..positions.sizes.len()].copy_from_slice(&positions.sizes);
                 layout.starts = positions.starts;
                 layout.fragments = positions.fragments;
                 Ok(layout)
@@ -110,7 +110,8 @@ pub(super) fn write_data(
 /// Where the blocks went.
 struct Positions {
     starts: Vec<u64>,
-    sizes: Vec<(usize, u32)>,
+    /// By the numbers of the blocks, up to the last one that is stored.
+    sizes: Vec<u32>,
     fragments: Vec<StoredBlock>,
 }
 
@@ -137,7 +138,9 @@ fn write_blocks(
                         if positions.starts[file] == 0 {
                             positions.starts[file] = start;
                         }
-                        positions.sizes.push((number, size));
+                        // Those in between hold only zeros.
+                        positions.sizes.resize(number, 0);
+                        positions.sizes.push(size);
                     }
                     Place::Fragment => positions.fragments.push(StoredBlock { start, size }),
                 }
@@ -153,4 +156,18 @@ fn write_blocks(
         }
     }
     if early.is_empty() { Ok(positions) } else { Err(stopped()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Placement;
+    use super::super::tree::{Entry, Item, RegularFile};
+
+    // The module says so, and the memory of a run over a million files depends on it.
+    #[test]
+    fn a_file_takes_160_bytes_in_tree_and_layout() {
+        let tree = size_of::<Item>() + size_of::<Entry>() + size_of::<RegularFile>();
+        let layout = size_of::<Placement>() + size_of::<u64>();
+        assert_eq!((tree, layout), (104, 56));
+    }
 }

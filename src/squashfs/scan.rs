@@ -32,6 +32,9 @@ pub(super) struct Scan {
     pub(super) tree: Tree,
     /// Bytes in regular files.
     pub(super) bytes: u64,
+    /// How many files have attributes that squashfs cannot store, and the first of them.
+    lost: u64,
+    first_lost: Option<PathBuf>,
 }
 
 /// Walks the whole source. `image` is left out, should it lie in there.
@@ -61,15 +64,21 @@ pub(super) fn scan(
     };
     walk.root()?;
     walk.mark_twins();
-    if let Some(path) = walk.first_lost {
+    Ok(Scan { tree: walk.tree, bytes: walk.bytes, first_lost: walk.first_lost, lost: walk.lost })
+}
+
+impl Scan {
+    /// Tells what the image will lack. Not part of the walk, as an image is also compared with its source by
+    /// walking that once more.
+    pub(super) fn warn(&self) {
+        let Some(path) = &self.first_lost else { return };
         log::warn!(
             "{} files have extended attributes that squashfs cannot store (access control lists, for example); \
              the first is {}",
-            walk.lost,
+            self.lost,
             shown(path)
         );
     }
-    Ok(Scan { tree: walk.tree, bytes: walk.bytes })
 }
 
 struct Walk<'a> {
@@ -366,7 +375,13 @@ fn identity(status: &Statx) -> Identity {
 }
 
 fn version(status: &Statx) -> Version {
-    Version { size: status.stx_size, mtime: (status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec) }
+    let nanoseconds =
+        |seconds: i64, rest: u32| seconds.saturating_mul(1_000_000_000).saturating_add(rest.into());
+    Version {
+        size: status.stx_size,
+        mtime: nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
+        ctime: nanoseconds(status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec),
+    }
 }
 
 /// Identity and version of an open regular file; `None` if it is something else.

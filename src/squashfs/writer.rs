@@ -44,6 +44,7 @@ pub fn write(
     let itself = identity_of(image).during("look at", image_path)?;
     let mut output = Output::new(image, image_path)?;
     let scan = scan(&source, options, Some(itself), excluded)?;
+    scan.warn();
 
     // In the place of the superblock, which is written last: what is cut short has none.
     output.append(&[0; SUPERBLOCK_SIZE])?;
