@@ -14,6 +14,7 @@ use super::options::WriteOptions;
 use super::reader::Image;
 use super::scan::{EMPTY, scan};
 use super::source::{Source, open_file};
+use super::status::identity_of;
 use super::tree::{Item, Node, ROOT, Tree};
 use super::xattr::Xattr;
 use crate::error::{During, Error, Result, shown};
@@ -101,7 +102,7 @@ pub fn compare(
     excluded: &Excludes,
 ) -> Result<()> {
     let source = Source::open(source)?;
-    let itself = super::scan::identity_of(file).during("look at", path)?;
+    let itself = identity_of(file).during("look at", path)?;
     let scan = scan(&source, options, Some(itself), excluded)?;
     let image = Image::open(file, path)?;
     let root = image.root()?;

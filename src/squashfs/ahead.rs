@@ -1,0 +1,143 @@
+//! The directories that the walk still has to visit, and threads that list them before it gets there:
+//! all processors are busy while the files are found, and several requests reach a disk at once.
+//!
+//! The walk takes directories from the top of a stack and puts their subdirectories there; whoever
+//! lists ahead starts from the top, too. What nobody has begun when its turn comes, the walk lists
+//! itself, so it never waits for work that has not started.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::lister::{Lister, Listing};
+
+/// Listings that may wait for the walk: each keeps a directory open and takes some memory.
+const MOST: usize = 64;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Ahead {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stack: Vec<Pending>,
+    /// Number of directories on the stack that are listed, or being listed.
+    listed: usize,
+    is_closed: bool,
+}
+
+/// A directory to visit.
+pub(super) struct Pending {
+    pub(super) inode: u32,
+    /// `None`: it stays empty.
+    pub(super) path: Option<PathBuf>,
+    listing: Stage,
+}
+
+enum Stage {
+    Waiting,
+    UnderWay,
+    Listed(io::Result<Listing>),
+}
+
+impl Pending {
+    pub(super) fn new(inode: u32, path: Option<PathBuf>) -> Self {
+        Self { inode, path, listing: Stage::Waiting }
+    }
+
+    /// What was found ahead of the walk.
+    pub(super) fn listed(&mut self) -> Option<io::Result<Listing>> {
+        match std::mem::replace(&mut self.listing, Stage::Waiting) {
+            Stage::Listed(listing) => Some(listing),
+            Stage::Waiting | Stage::UnderWay => None,
+        }
+    }
+}
+
+impl Ahead {
+    /// Puts directories on the stack, the first one on top.
+    pub(super) fn push(&self, directories: Vec<Pending>) {
+        if !directories.is_empty() {
+            self.state().stack.extend(directories.into_iter().rev());
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes the directory on top, when nobody is listing it any more.
+    pub(super) fn pop(&self) -> Option<Pending> {
+        let mut state = self.state();
+        while matches!(state.stack.last()?.listing, Stage::UnderWay) && !state.is_closed {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let top = state.stack.pop()?;
+        if matches!(top.listing, Stage::Listed(_)) {
+            state.listed -= 1;
+            self.changed.notify_one();
+        }
+        Some(top)
+    }
+
+    /// One thread's work: lists what comes next, until the walk is over.
+    pub(super) fn work(&self, lister: &mut Lister<'_>) {
+        let _close = CloseOnPanic(self);
+        let mut state = self.state();
+        while !state.is_closed {
+            let Some((place, path)) = state.choose() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let listing = lister.list(&path);
+            state = self.state();
+            // It is still there: the walk waits for what is under way.
+            if let Some(directory) = state.stack.get_mut(place) {
+                directory.listing = Stage::Listed(listing);
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Lets the threads come to an end.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The directory that the walk will need first of those that nobody has begun. Its place on the
+    /// stack does not change until it is taken from the top.
+    fn choose(&mut self) -> Option<(usize, PathBuf)> {
+        if self.listed >= MOST {
+            return None;
+        }
+        let (place, directory, path) =
+            self.stack.iter_mut().enumerate().rev().take(2 * MOST).find_map(|(place, directory)| {
+                match (&directory.listing, directory.path.clone()) {
+                    (Stage::Waiting, Some(path)) => Some((place, directory, path)),
+                    _ => None,
+                }
+            })?;
+        directory.listing = Stage::UnderWay;
+        self.listed += 1;
+        Some((place, path))
+    }
+}
+
+/// Keeps the walk from waiting for a thread that is gone.
+struct CloseOnPanic<'a>(&'a Ahead);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
