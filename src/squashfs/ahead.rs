@@ -1,9 +1,9 @@
 //! The directories that the walk still has to visit, and threads that list them before it gets there:
 //! all processors are busy while the files are found, and several requests reach a disk at once.
 //!
-//! The walk takes directories from the top of a stack and puts their subdirectories there; whoever
-//! lists ahead starts from the top, too. What nobody has begun when its turn comes, the walk lists
-//! itself, so it never waits for work that has not started.
+//! The walk takes directories from the top of a stack and puts their subdirectories there. The threads
+//! take them some way below the top, and what nobody has begun when its turn comes, the walk lists
+//! itself: so it hardly ever has to wait, which takes longer than listing a directory.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,12 +13,17 @@ use super::lister::{Lister, Listing};
 
 /// Listings that may wait for the walk: each keeps a directory open and takes some memory.
 const MOST: usize = 64;
+/// How far below the top the threads look for work.
+const REACH: usize = 24;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Ahead {
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is work for the threads, or it is over.
+    work: Condvar,
+    /// What was under way is listed.
+    listed: Condvar,
 }
 
 #[derive(Default)]
@@ -26,6 +31,8 @@ struct State {
     stack: Vec<Pending>,
     /// Number of directories on the stack that are listed, or being listed.
     listed: usize,
+    /// Number of threads that wait for work.
+    idle: usize,
     is_closed: bool,
 }
 
@@ -60,50 +67,61 @@ impl Pending {
 impl Ahead {
     /// Puts directories on the stack, the first one on top.
     pub(super) fn push(&self, directories: Vec<Pending>) {
-        if !directories.is_empty() {
-            self.state().stack.extend(directories.into_iter().rev());
-            self.changed.notify_all();
-        }
+        let mut state = self.state();
+        state.stack.extend(directories.into_iter().rev());
+        self.wake(&state);
     }
 
     /// Takes the directory on top, when nobody is listing it any more.
     pub(super) fn pop(&self) -> Option<Pending> {
         let mut state = self.state();
         while matches!(state.stack.last()?.listing, Stage::UnderWay) && !state.is_closed {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.listed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let top = state.stack.pop()?;
         if matches!(top.listing, Stage::Listed(_)) {
             state.listed -= 1;
-            self.changed.notify_one();
+            self.wake(&state);
         }
         Some(top)
     }
 
-    /// One thread's work: lists what comes next, until the walk is over.
+    /// One thread's work: lists what comes later, until the walk is over.
     pub(super) fn work(&self, lister: &mut Lister<'_>) {
         let _close = CloseOnPanic(self);
         let mut state = self.state();
         while !state.is_closed {
             let Some((place, path)) = state.choose() else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
                 continue;
             };
             drop(state);
             let listing = lister.list(&path);
             state = self.state();
             // It is still there: the walk waits for what is under way.
+            let is_top = place + 1 == state.stack.len();
             if let Some(directory) = state.stack.get_mut(place) {
                 directory.listing = Stage::Listed(listing);
             }
-            self.changed.notify_all();
+            if is_top {
+                self.listed.notify_one();
+            }
         }
     }
 
     /// Lets the threads come to an end.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
-        self.changed.notify_all();
+        self.work.notify_all();
+        self.listed.notify_all();
+    }
+
+    fn wake(&self, state: &State) {
+        if state.idle > 0 && state.listed < MOST {
+            self.work.notify_one();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,14 +130,15 @@ impl Ahead {
 }
 
 impl State {
-    /// The directory that the walk will need first of those that nobody has begun. Its place on the
-    /// stack does not change until it is taken from the top.
+    /// The farthest directory within reach that nobody has begun. Its place on the stack does not
+    /// change until it is taken from the top.
     fn choose(&mut self) -> Option<(usize, PathBuf)> {
         if self.listed >= MOST {
             return None;
         }
+        let start = self.stack.len().saturating_sub(REACH);
         let (place, directory, path) =
-            self.stack.iter_mut().enumerate().rev().take(2 * MOST).find_map(|(place, directory)| {
+            self.stack.iter_mut().enumerate().skip(start).find_map(|(place, directory)| {
                 match (&directory.listing, directory.path.clone()) {
                     (Stage::Waiting, Some(path)) => Some((place, directory, path)),
                     _ => None,

@@ -52,7 +52,7 @@ pub(super) fn scan(
     let lister = || Lister::new(source, excluded, options.xattrs);
     let ahead = Ahead::default();
     thread::scope(|scope| {
-        for _ in 0..options.thread_count().min(MOST_LISTERS) {
+        for _ in 1..options.thread_count().clamp(2, MOST_LISTERS) {
             scope.spawn(|| ahead.work(&mut lister()));
         }
         let mut walk = Walk {
