@@ -160,3 +160,58 @@ impl Drop for CloseOnPanic<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::Source;
+    use super::*;
+    use crate::excludes::Excludes;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn what_a_thread_has_listed_is_there_when_the_walk_gets_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..REACH).map(|number| format!("{number:02}")).collect();
+        names.iter().for_each(|name| fs::create_dir(folder.path().join(name)).unwrap());
+        let source = Source::open(folder.path()).unwrap();
+        let ahead = Ahead::default();
+        ahead.push((0..).zip(&names).map(|(inode, name)| Pending::new(inode, Some(name.into()))).collect());
+        std::thread::scope(|scope| {
+            scope.spawn(|| ahead.work(&mut Lister::new(&source, &Excludes::default(), true)));
+            while ahead.state().listed < REACH || ahead.state().idle == 0 {
+                std::thread::yield_now();
+            }
+            let mut found = Vec::new();
+            while let Some(mut next) = ahead.pop() {
+                assert!(next.listed().is_some_and(|listing| listing.is_ok()));
+                found.push(next.path.unwrap());
+            }
+            assert_eq!(found, names.iter().map(PathBuf::from).collect::<Vec<_>>());
+            assert_eq!(ahead.state().listed, 0);
+            ahead.close();
+        });
+    }
+
+    #[test]
+    fn what_nobody_has_begun_is_left_to_the_walk() {
+        let ahead = Ahead::default();
+        ahead.push(vec![Pending::new(1, Some("a".into())), Pending::new(2, None)]);
+        let mut first = ahead.pop().unwrap();
+        assert_eq!((first.inode, first.path.as_deref()), (1, Some(Path::new("a"))));
+        assert!(first.listed().is_none());
+        assert_eq!(ahead.pop().unwrap().inode, 2);
+        assert!(ahead.pop().is_none());
+    }
+
+    #[test]
+    fn the_threads_keep_within_their_limit_and_skip_what_stays_empty() {
+        let mut state = State::default();
+        state.stack.extend((0..4).map(|inode| Pending::new(inode, (inode != 1).then(PathBuf::new))));
+        let places: Vec<usize> = std::iter::from_fn(|| state.choose()).map(|(place, _)| place).collect();
+        assert_eq!(places, [0, 2, 3]);
+        state.stack.push(Pending::new(9, Some(PathBuf::new())));
+        state.listed = MOST;
+        assert!(state.choose().is_none());
+    }
+}

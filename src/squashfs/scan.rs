@@ -189,8 +189,8 @@ impl Walk<'_> {
         Ok(Some(Pending::new(child, (!crosses).then(|| path.to_owned()))))
     }
 
-    /// Brings the data of a directory's files into an order in which like stands beside like, which
-    /// makes blocks of several small files smaller.
+    /// Brings the data of a directory's files into the order of the image: those that fill blocks of
+    /// their own by name, then small ones with like beside like, which makes the blocks they share smaller.
     fn arrange(&mut self, first: usize) -> Result<()> {
         let tree = &mut self.tree;
         let block_size = u64::from(self.options.block_size);
@@ -198,7 +198,7 @@ impl Walk<'_> {
         files.sort_by_cached_key(|file| {
             let name = Path::new(tree.name(tree.item(file.inode).name));
             let size = file.version.size;
-            (size < block_size, name.extension().map(OsStr::to_owned), size)
+            (size < block_size).then(|| (name.extension().map(OsStr::to_owned), size))
         });
         for file in files {
             tree.items[narrow(file.inode)].node = Node::Regular(number(tree.files.len())?);
@@ -334,3 +334,38 @@ impl Walk<'_> {
 
 /// The place of a regular file that has no data.
 pub(super) const EMPTY: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn like_files_of_a_directory_lie_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, size| fs::write(folder.path().join(name), vec![1; size]).unwrap();
+        let sizes = [
+            ("a.c", 30),
+            ("b.h", 20),
+            ("big", 200_000),
+            ("c.c", 10),
+            ("d", 5),
+            ("sub/e.c", 1),
+            ("f.h", 7),
+            ("g", 150_000),
+        ];
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        sizes.into_iter().for_each(|(name, size)| write(name, size));
+        let source = Source::open(folder.path()).unwrap();
+        let tree = scan(&source, &WriteOptions::default(), None, &Excludes::default()).unwrap().tree;
+        let order: Vec<PathBuf> = tree.files.iter().map(|file| tree.path(file.inode)).collect();
+        let expected = ["big", "g", "d", "c.c", "a.c", "f.h", "b.h", "sub/e.c"];
+        assert_eq!(order, expected.map(PathBuf::from));
+        for (place, file) in (0..).zip(&tree.files) {
+            assert!(matches!(tree.item(file.inode).node, Node::Regular(number) if number == place));
+        }
+        // The names keep their order, and so do the inodes.
+        let names: Vec<&OsStr> = tree.entries.iter().map(|entry| tree.name(entry.name)).collect();
+        assert_eq!(names, ["a.c", "b.h", "big", "c.c", "d", "f.h", "g", "sub", "e.c"]);
+    }
+}
