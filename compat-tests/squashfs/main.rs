@@ -11,6 +11,7 @@ mod forest;
 mod handles;
 mod image;
 mod independent;
+mod program;
 mod random;
 mod record;
 mod special;

@@ -115,6 +115,14 @@ impl Compression {
         }
     }
 
+    /// How many bytes the options of this compressor have, if an image has any.
+    pub(super) fn options_size(self) -> usize {
+        match self {
+            Self::Gzip { .. } | Self::Xz | Self::Lz4 { .. } => 8,
+            Self::Zstd { .. } => 4,
+        }
+    }
+
     /// The metadata block that follows the superblock, if this compressor needs to say anything.
     /// Only lz4 must; the others say how they differ from what mksquashfs would have done.
     pub(super) fn options(self) -> Option<Vec<u8>> {
