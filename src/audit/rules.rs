@@ -1,7 +1,9 @@
 //! The rules: where secrets of each kind lie, and what they look like.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use super::evidence::Evidence::{self, *};
 use super::kind::Kind::{self, *};
@@ -20,8 +22,13 @@ const fn rule(kind: Kind, paths: &'static [&'static str], evidence: Evidence) ->
 }
 
 /// Armours of private keys: PEM (RFC 7468), the two of ssh, and OpenVPN.
-const PEM_KEY: Evidence =
-    Armour(&["PRIVATE KEY-----", "SSH2 ENCRYPTED PRIVATE KEY ----", "OpenVPN Static key V1-----"]);
+const PEM_KEY: Evidence = Armour(&[
+    "PRIVATE KEY-----",
+    "SSH2 ENCRYPTED PRIVATE KEY ----",
+    "OpenVPN Static key V1-----",
+    "OpenVPN tls-crypt-v2 client key-----",
+    "OpenVPN tls-crypt-v2 server key-----",
+]);
 /// That of OpenPGP (RFC 4880, 6.2).
 const PGP_KEY: Evidence = Armour(&["PGP PRIVATE KEY BLOCK-----"]);
 const PASSWORD: Evidence = Setting(&["password", "passwd", "pass", "pwd"]);
@@ -81,18 +88,26 @@ const BY_NAME: &[Rule] = &[
         ],
         PEM_KEY,
     ),
-    rule(TlsKey, &["*.key", "*.der", "*.pk8", "*.pem"], DerKey),
+    rule(TlsKey, &["*.key", "*.der", "*.pk8", "*.p8", "*.pem"], DerKey),
+    rule(TlsKey, &["/etc/xrdp/rsakeys.ini"], Setting(&["pri_exp"])),
     rule(TlsKey, &["private_key.json"], Contains(&["\"d\""])),
     rule(PuttyKey, &["*.ppk"], Begins(&[b"PuTTY-User-Key-File-"])),
     rule(PgpKey, &[".gnupg/private-keys-v1.d/*", "private-keys-v1.d/*.key", "secring.gpg"], Anything),
     rule(PgpKey, &["*.asc", "*.gpg", "*.pgp", "*.key"], PGP_KEY),
     // A packet of type 5 comes first (RFC 4880, 4.2 and 4.3).
-    rule(PgpKey, &["*.gpg", "*.pgp"], Begins(&[&[0x94], &[0x95], &[0x96], &[0xc5]])),
+    rule(PgpKey, &["*.gpg", "*.pgp"], Begins(&[&[0x94], &[0x95], &[0x96], &[0x97], &[0xc5]])),
+    rule(
+        PrivateKey,
+        &["hs_ed25519_secret_key", "ed25519_master_id_secret_key", "/var/lib/tor/keys/secret_*"],
+        Anything,
+    ),
+    rule(PrivateKey, &["*minisign.key", "*.minisign"], Contains(&["minisign encrypted secret key"])),
     rule(
         KeyStore,
         &["*.p12", "*.pfx", "*.jks", "*.keystore", "*.jceks"],
         Begins(&[&[0x30, 0x82], &[0x30, 0x80], &[0xfe, 0xed, 0xfe, 0xed], &[0xce, 0xce, 0xce, 0xce]]),
     ),
+    rule(KeyStore, &["cwallet.sso", "ewallet.p12"], Anything),
     rule(
         PasswordHash,
         &[
@@ -113,6 +128,9 @@ const BY_NAME: &[Rule] = &[
             "/etc/mosquitto/*passwd*",
             "/etc/dovecot/users",
             "/etc/dovecot/passwd*",
+            "/etc/squid/*passw*",
+            "/etc/proftpd/*passwd*",
+            "/etc/vsftpd*passwd*",
         ],
         HashField,
     ),
@@ -122,7 +140,19 @@ const BY_NAME: &[Rule] = &[
         &["/etc/grub.d/*", "/boot/grub/*.cfg", "/etc/default/grub"],
         Contains(&["grub.pbkdf2.sha"]),
     ),
+    // The databases of OpenLDAP; that of PostgreSQL for its users is small, and looked into like any file.
+    rule(PasswordHash, &["/var/lib/ldap/*.mdb", "/var/lib/ldap/*/*.mdb"], Anything),
     rule(MachineId, &["/etc/machine-id", "/var/lib/dbus/machine-id"], HexId),
+    rule(
+        MachineSecret,
+        &[
+            "/var/lib/systemd/random-seed",
+            "/var/lib/urandom/random-seed",
+            "loader/random-seed",
+            "/var/lib/NetworkManager/secret_key",
+        ],
+        Anything,
+    ),
     rule(
         CloudCredentials,
         &[".aws/credentials", ".aws/config", ".boto", "boto.cfg"],
@@ -140,6 +170,7 @@ const BY_NAME: &[Rule] = &[
             ".azure/accessTokens.json",
             ".azure/msal_token_cache.*",
             ".azure/service_principal_entries.*",
+            "/var/lib/waagent/*.prv",
             ".oci/*.pem",
         ],
         Anything,
@@ -156,6 +187,8 @@ const BY_NAME: &[Rule] = &[
             ".terraformrc",
             ".terraform.d/credentials.tfrc.json",
             ".config/linode-cli",
+            "*.tfvars",
+            "*.tfstate",
         ],
         Setting(&[
             "access-token",
@@ -172,6 +205,11 @@ const BY_NAME: &[Rule] = &[
         KubernetesCredentials,
         &[".kube/config", "/etc/kubernetes/*.conf", "/etc/rancher/*/*.yaml", "kubeconfig", "*.kubeconfig"],
         Setting(&["client-key-data", "token", "password", "id-token", "refresh-token"]),
+    ),
+    rule(
+        KubernetesCredentials,
+        &["rancher/*/server/token", "rancher/*/server/node-token", "rancher/node/password"],
+        Anything,
     ),
     rule(
         RegistryCredentials,
@@ -194,6 +232,7 @@ const BY_NAME: &[Rule] = &[
         Setting(&["oauth_token", "token"]),
     ),
     rule(DatabasePassword, &[".pgpass", "pgpass", "pgpass.conf"], Line),
+    rule(DatabasePassword, &[".pg_service.conf", "pg_service.conf", ".odbc.ini", "odbc.ini"], PASSWORD),
     rule(DatabasePassword, &[".mylogin.cnf"], Anything),
     rule(
         DatabasePassword,
@@ -205,16 +244,29 @@ const BY_NAME: &[Rule] = &[
             "/etc/dbconfig-common/*",
             "/etc/phpmyadmin/*.php",
             "/etc/redis/*.conf",
-            "wp-config.php",
+            "/etc/zabbix/*.conf",
+            "/etc/*/debian-db*.php",
+            "config/config.php",
+            "config.inc.php",
+            "LocalSettings.php",
+            "sites/*/settings.php",
         ],
-        Setting(&["password", "dbpass", "dbc_dbpass", "requirepass", "masterauth"]),
+        Setting(&[
+            "password",
+            "dbpass",
+            "dbpassword",
+            "wgdbpassword",
+            "dbc_dbpass",
+            "requirepass",
+            "masterauth",
+        ]),
     ),
     rule(DatabasePassword, &["wp-config.php"], Contains(&["DB_PASSWORD"])),
     rule(
         NetworkPassword,
         &[
             "wpa_supplicant*.conf",
-            "/etc/wpa_supplicant/*",
+            "/etc/wpa_supplicant/*.conf",
             "*.nmconnection",
             "/etc/NetworkManager/system-connections/*",
             "/etc/netplan/*",
@@ -227,6 +279,9 @@ const BY_NAME: &[Rule] = &[
         ],
         NETWORK,
     ),
+    // Keys of paired devices.
+    rule(NetworkPassword, &["/var/lib/bluetooth/*/*/info"], Setting(&["key"])),
+    rule(NetworkPassword, &["/etc/hostapd/*psk*", "/etc/zabbix/*.psk"], Line),
     rule(KerberosKey, &["*.keytab", "*keytab*"], Begins(&[&[5, 1], &[5, 2]])),
     rule(KerberosKey, &["krb5cc_*", "*.ccache"], Begins(&[&[5, 1], &[5, 2], &[5, 3], &[5, 4]])),
     rule(KerberosKey, &["/var/lib/krb5kdc/*", "/etc/krb5kdc/stash", "/etc/krb5kdc/.k5*"], Anything),
@@ -256,9 +311,13 @@ const BY_NAME: &[Rule] = &[
             "/etc/fstab",
             "/etc/auto.*",
             "/etc/autofs/*",
+            "/etc/iscsi/iscsid.conf",
+            "/etc/iscsi/nodes/*/*",
+            "/etc/iscsi/nodes/*/*/*",
         ],
         PASSWORD,
     ),
+    rule(MountPassword, &["/etc/rsync*secret*", "/etc/rsync*pass*", ".rsync_pass*", ".rsync-pass*"], Line),
     rule(MountPassword, &["davfs2/secrets"], Line),
     rule(
         WireGuardKey,
@@ -266,6 +325,12 @@ const BY_NAME: &[Rule] = &[
         Setting(&["privatekey", "presharedkey"]),
     ),
     rule(WireGuardKey, &["/etc/wireguard/*key*", "/etc/wireguard/*/*key*"], Anything),
+    rule(VpnSecret, &["/etc/openvpn/*", "/etc/openvpn/*/*", "*.ovpn"], Contains(&["<auth-user-pass>"])),
+    rule(
+        VpnSecret,
+        &["/var/lib/tailscale/tailscaled.state", "/var/lib/zerotier-one/identity.secret"],
+        Anything,
+    ),
     rule(VpnSecret, &["chap-secrets", "pap-secrets", "srp-secrets", "l2tp-secrets"], PppSecret),
     rule(
         VpnSecret,
@@ -277,7 +342,22 @@ const BY_NAME: &[Rule] = &[
         &["/etc/vpnc/*", "/etc/openfortivpn/*", "/etc/openconnect/*"],
         Setting(&["ipsec secret", "xauth password", "password"]),
     ),
-    rule(ShellHistory, &[".*_history", ".*-history", "fish_history", ".histfile", ".history"], Anything),
+    rule(
+        ShellHistory,
+        &[
+            ".*_history",
+            ".*_history-*",
+            ".*-history",
+            "fish_history",
+            ".histfile",
+            ".history",
+            ".zhistory",
+            ".viminfo",
+            ".lesshst",
+            "nushell/history.*",
+        ],
+        Anything,
+    ),
     rule(MailPassword, &["sasl_passwd*", "/etc/exim4/passwd.client", "/etc/dma/auth.conf"], Line),
     rule(
         MailPassword,
@@ -294,7 +374,15 @@ const BY_NAME: &[Rule] = &[
         ],
         Setting(&["password", "pass", "authpass", "remotepass", "--pass"]),
     ),
+    rule(
+        MailPassword,
+        &[".muttrc", "muttrc", ".mutt/*", ".config/mutt/*", ".neomuttrc", ".config/neomutt/*"],
+        Setting(&["imap_pass", "smtp_pass", "pop_pass"]),
+    ),
     rule(DirectoryPassword, &["/etc/*ldap*.secret", "/etc/ldap.secret"], Anything),
+    rule(DirectoryPassword, &["/etc/ldap/slapd.d/*/*", "slapd.conf"], Setting(&["olcrootpw", "rootpw"])),
+    // Hashes of those who have logged in.
+    rule(DirectoryPassword, &["/var/lib/sss/db/cache_*.ldb", "/var/lib/sss/secrets/*"], Anything),
     rule(
         DirectoryPassword,
         &["nslcd.conf", "sssd.conf", "/etc/sssd/conf.d/*", "/etc/*ldap*.conf", "/etc/ldap/ldap.conf"],
@@ -321,9 +409,6 @@ const BY_NAME: &[Rule] = &[
         &[
             "keyrings/*.keyring",
             "*.kwl",
-            "logins.json",
-            "key3.db",
-            "key4.db",
             "Login Data",
             "*.kdbx",
             ".password-store/*.gpg",
@@ -331,7 +416,18 @@ const BY_NAME: &[Rule] = &[
         ],
         Anything,
     ),
-    rule(DesktopPassword, &[".vnc/passwd", "x11vnc.pass", ".x11vnc/passwd", "vncpasswd"], Anything),
+    // The databases beside it are in every profile, with passwords or without.
+    rule(StoredPasswords, &["logins.json"], Contains(&["encryptedPassword"])),
+    // Who has somebody's cookies is logged in as that person.
+    rule(StoredPasswords, &["cookies.sqlite", "Cookies"], Contains(&["SQLite format 3"])),
+    rule(StoredPasswords, &["sitemanager.xml", "recentservers.xml", "filezilla.xml"], Contains(&["<Pass"])),
+    rule(StoredPasswords, &[".purple/accounts.xml"], Contains(&["<password>"])),
+    rule(StoredPasswords, &["*.remmina"], PASSWORD),
+    rule(
+        DesktopPassword,
+        &[".vnc/passwd", "x11vnc.pass", ".x11vnc/passwd", "vncpasswd", "tigervnc/passwd", "/etc/vnc/passwd"],
+        Anything,
+    ),
     rule(DnsKey, &["rndc.key", "/etc/bind/*", "*.tsig"], Setting(&["secret"])),
     rule(DnsKey, &["K*.private"], Setting(&["privatekey", "key"])),
     rule(InstallerPassword, &["passwords.dat"], Setting(&["value"])),
@@ -342,6 +438,7 @@ const BY_NAME: &[Rule] = &[
             "*.seed",
             "user-data*",
             "/var/lib/cloud/instances/*/*",
+            "/etc/cloud/cloud.cfg",
             "/etc/cloud/cloud.cfg.d/*",
             "*autoinstall*",
             "*ks.cfg",
@@ -365,8 +462,27 @@ const BY_NAME: &[Rule] = &[
     ),
     rule(
         ProgramPassword,
-        &[".env", "*.env"],
+        &[".env", "*.env", ".env.*", "secrets.yaml", "secrets.yml", "secrets.json", "secrets.toml"],
         Setting(&["*password", "*passwd", "*secret", "*secret_key", "*api_key", "*token", "app_key"]),
+    ),
+    rule(
+        ProgramPassword,
+        &[
+            "/etc/ansible/hosts",
+            "/etc/ansible/*/*",
+            "group_vars/*",
+            "group_vars/*/*",
+            "host_vars/*",
+            "host_vars/*/*",
+        ],
+        Setting(&["ansible_password", "ansible_ssh_pass", "ansible_become_pass*", "ansible_sudo_pass"]),
+    ),
+    rule(ProgramPassword, &[".vault_pass*", ".vault-pass*", "vault_pass*", "vault-pass*"], Line),
+    rule(ProgramPassword, &["config/master.key"], HexId),
+    rule(
+        ProgramPassword,
+        &["jenkins/secrets/*", "jenkins/credentials.xml", "/etc/gitlab/gitlab-secrets.json"],
+        Anything,
     ),
 ];
 
@@ -377,20 +493,35 @@ const ANYWHERE: &[Rule] = &[
     rule(PrivateKey, &[], PEM_KEY),
     rule(PuttyKey, &[], Begins(&[b"PuTTY-User-Key-File-"])),
     rule(PasswordHash, &[], Hash),
+    rule(PrivateKey, &[], DerKey),
+    rule(KeyStore, &[], DerStore),
+    rule(CloudCredentials, &[], CloudKey),
     rule(ApiToken, &[], Token),
     rule(UrlPassword, &[], Url),
+    rule(ProgramPassword, &[], Login),
 ];
+
+/// For files that others name.
+pub(super) static DISK_KEY: Rule = rule(DiskKey, &[], Anything);
+pub(super) static MOUNT_PASSWORD: Rule = rule(MountPassword, &[], Anything);
+pub(super) static VPN_LOGIN: Rule = rule(VpnSecret, &[], Anything);
+
+/// What files are called that show how a real one would look.
+const EXAMPLES: [&str; 5] = [".example", ".sample", ".template", ".dist", "-example"];
 
 /// The rules, ready for looking up by names.
 pub(super) struct Rules {
     /// By the whole last component: patterns, and the places of their rules in the table.
     literal: HashMap<&'static [u8], Vec<(Pattern, usize)>>,
     wildcard: Vec<(Pattern, usize)>,
+    /// By paths from the image's root.
+    named: HashMap<PathBuf, &'static Rule>,
 }
 
 impl Rules {
-    pub(super) fn new() -> Self {
-        let mut rules = Self { literal: HashMap::new(), wildcard: Vec::new() };
+    /// `named` are the rules for single files.
+    pub(super) fn new(named: HashMap<PathBuf, &'static Rule>) -> Self {
+        let mut rules = Self { literal: HashMap::new(), wildcard: Vec::new(), named };
         for (place, rule) in BY_NAME.iter().enumerate() {
             for pattern in rule.paths.iter().map(|path| Pattern::new(path)) {
                 if pattern.name.contains('*') {
@@ -405,12 +536,20 @@ impl Rules {
 
     /// The rules for a file of that name in `folder`, in their order.
     pub(super) fn of(&self, folder: &Path, name: &[u8]) -> Vec<&'static Rule> {
+        let mut found = Vec::new();
+        if !self.named.is_empty() {
+            found.extend(self.named.get(&folder.join(OsStr::from_bytes(name))));
+        }
+        if EXAMPLES.iter().any(|end| name.ends_with(end.as_bytes())) {
+            return found;
+        }
         let literal = self.literal.get(name).into_iter().flatten();
         let matching = literal.chain(&self.wildcard).filter(|(pattern, _)| pattern.matches(folder, name));
         let mut places: Vec<usize> = matching.map(|(_, place)| *place).collect();
         places.sort_unstable();
         places.dedup();
-        places.into_iter().map(|place| &BY_NAME[place]).collect()
+        found.extend(places.into_iter().map(|place| &BY_NAME[place]));
+        found
     }
 }
 
