@@ -2,6 +2,12 @@
 
 use super::pattern::find;
 
+mod der;
+mod tokens;
+
+use der::{is_der_key, sequence};
+use tokens::{has_cloud_key, has_token};
+
 /// What a rule asks of a content, which is never empty.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Evidence {
@@ -225,91 +231,6 @@ fn has_password_in_url(line: &[u8]) -> bool {
         let shown: [&[u8]; 7] = [b"", b"pass", b"password", b"pw", b"passwd", b"xxx", b"changeme"];
         !shown.contains(&&*password.to_ascii_lowercase()) && host + 1 < authority.len()
     })
-}
-
-/// What tokens begin with, up to the sign before their letters, and how many of these there are at least.
-const TOKENS: [(&str, usize); 32] = [
-    ("AGE-SECRET-KEY-", 58),
-    ("dckr_pat_", 27),
-    ("dop_v1_", 40),
-    ("gho_", 36),
-    ("ghp_", 36),
-    ("ghr_", 36),
-    ("ghs_", 36),
-    ("ghu_", 36),
-    ("github_pat_", 36),
-    ("gldt-", 20),
-    ("glpat-", 20),
-    ("glrt-", 20),
-    ("hf_", 34),
-    ("hvs.", 24),
-    ("lin_api_", 40),
-    ("npm_", 36),
-    ("pypi-", 60),
-    ("rk_live_", 24),
-    ("rubygems_", 48),
-    ("SG.", 22),
-    ("shpat_", 32),
-    ("sk-ant-", 40),
-    ("sk-proj-", 40),
-    ("sk_live_", 24),
-    ("sntrys_", 40),
-    ("tskey-", 20),
-    ("xapp-", 24),
-    ("xoxa-", 24),
-    ("xoxb-", 24),
-    ("xoxp-", 24),
-    ("xoxr-", 24),
-    ("xoxs-", 24),
-];
-
-/// A digit among the letters tells a token from a long name in a program.
-fn has_token(content: &[u8]) -> bool {
-    [b"_", b"-", b"."].into_iter().any(|sign| {
-        places(content, sign).any(|at| {
-            TOKENS.iter().any(|(start, length)| {
-                let Some(before) = content[..=at].strip_suffix(start.as_bytes()) else { return false };
-                let rest = &content[at + 1..];
-                let letters = &rest[..rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())];
-                before.last().is_none_or(|&byte| !is_word(byte))
-                    && letters.len() >= *length
-                    && letters.iter().any(u8::is_ascii_digit)
-            })
-        })
-    })
-}
-
-/// `aws_secret_access_key = …` in any writing, and `AccountKey=…` in addresses of Azure's.
-fn has_cloud_key(content: &[u8]) -> bool {
-    let by_name = ["_access_key", "_ACCESS_KEY", "_access-key", "-access-key"];
-    let by_name = by_name.iter().any(|name| find(content, name.as_bytes()).is_some())
-        && Evidence::Setting(&["*secret_access_key", "*secret-access-key"]).is_in(content);
-    let is_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
-    by_name
-        || places(content, b"AccountKey=")
-            .any(|at| content[at + 11..].iter().take_while(|b| is_key(b)).count() > 80)
-}
-
-/// The content of a sequence in DER (X.690, 8.1 and 8.9), as far as it is there.
-fn sequence(content: &[u8]) -> Option<&[u8]> {
-    match content {
-        [0x30, length, rest @ ..] if *length < 0x80 => Some(rest),
-        [0x30, 0x81, _, rest @ ..] | [0x30, 0x82, _, _, rest @ ..] => Some(rest),
-        _ => None,
-    }
-}
-
-/// PKCS #8 (RFC 5958, 2 and 3), also encrypted; PKCS #1 of RSA (RFC 8017, A.1.2); elliptic curves (RFC 5915).
-fn is_der_key(content: &[u8]) -> bool {
-    match sequence(content) {
-        // A version, and an algorithm, a modulus or a key.
-        Some([2, 1, 0, 0x30 | 2, ..] | [2, 1, 1, 0x30 | 4, ..]) => true,
-        // An algorithm of PKCS #5.
-        Some(inner) => sequence(inner).is_some_and(|algorithm| {
-            algorithm.starts_with(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5])
-        }),
-        None => false,
-    }
 }
 
 /// Whether the dollar is the one in `SCRAM-SHA-256$4096:`, as PostgreSQL keeps passwords.

@@ -12,13 +12,16 @@ use crate::error::Result;
 use crate::squashfs::inode::{Body, FileType};
 use crate::squashfs::reader::Image;
 
+/// Finds paths in a line.
+type Parser = fn(&[u8]) -> Vec<&[u8]>;
+
 /// A kind of files that name others.
 struct Source {
     folder: &'static str,
     /// As in [`matches`].
     name: &'static str,
     /// The paths in a line that is no comment.
-    named_in: fn(&[u8]) -> Vec<&[u8]>,
+    named_in: Parser,
     /// For the files that are named.
     rule: &'static Rule,
 }
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn files_are_named_in_many_ways() {
-        let cases: [(fn(&[u8]) -> Vec<&[u8]>, &str, &[&str]); 12] = [
+        let cases: [(Parser, &str, &[&str]); 12] = [
             (key_file, "data UUID=1 /root/data.key luks", &["/root/data.key"]),
             (key_file, "data\tUUID=1\tnone\tluks", &[]),
             (key_file, "swap /dev/sda2 /dev/urandom swap", &[]),
