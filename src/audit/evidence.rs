@@ -19,6 +19,9 @@ pub(super) enum Evidence {
     Contains(&'static [&'static str]),
     /// A value for one of these settings; see [`setting`].
     Setting(&'static [&'static str]),
+    /// As [`Setting`](Self::Setting), but in programs, where names of settings are also used: there has to be a
+    /// sign before the value, and no dollar before the name.
+    Assignment(&'static [&'static str]),
     /// A line that is no comment.
     Line,
     /// A text that is armoured, as in RFC 7468; the line that begins it ends so.
@@ -52,6 +55,9 @@ impl Evidence {
             Self::Begins(magics) => magics.iter().any(|magic| content.starts_with(magic)),
             Self::Contains(texts) => texts.iter().any(|text| find(content, text.as_bytes()).is_some()),
             Self::Setting(names) => lines(content).any(|line| names.iter().any(|name| setting(line, name))),
+            Self::Assignment(names) => {
+                lines(content).any(|line| names.iter().any(|name| assignment(line, name)))
+            }
             Self::Line => lines(content).next().is_some(),
             Self::Armour(ends) => is_armoured(content, ends),
             Self::DerKey => is_der_key(content),
@@ -103,14 +109,28 @@ fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// quotes, alone in the line or not, in any case of letters. A `*` at an end of the name stands for more of
 /// it. What only stands in for a value (`<password>`, `$PASSWORD`) is none.
 fn setting(line: &[u8], name: &str) -> bool {
+    values(line, name).any(|(_, rest)| has_value(rest))
+}
+
+/// Whether a line of a program gives a setting a value.
+fn assignment(line: &[u8], name: &str) -> bool {
+    values(line, name).any(|(before, rest)| {
+        let start = before.iter().rposition(|&byte| !is_word(byte));
+        !start.is_some_and(|at| matches!(before[at], b'$' | b'{')) && gives_value(rest)
+    })
+}
+
+/// What stands before and after a name, wherever it is in a line.
+fn values<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let (any_start, any_end) = (name.starts_with('*'), name.ends_with('*'));
     let name = name.trim_matches('*').as_bytes();
-    let Some(last) = line.len().checked_sub(name.len()) else { return false };
-    (0..=last).any(|at| {
-        let begins = any_start || at == 0 || !is_word(line[at - 1]);
+    let ends = line.len().checked_sub(name.len()).map_or(0..0, |last| 0..last + 1);
+    ends.filter_map(move |at| {
         let rest = &line[at + name.len()..];
         let rest = if any_end { without_start(rest, is_word) } else { rest };
-        begins && line[at..at + name.len()].eq_ignore_ascii_case(name) && has_value(rest)
+        let begins = any_start || at == 0 || !is_word(line[at - 1]);
+        let is_it = begins && line[at..at + name.len()].eq_ignore_ascii_case(name);
+        is_it.then_some((&line[..at], rest))
     })
 }
 
@@ -133,11 +153,15 @@ fn has_value(rest: &[u8]) -> bool {
 fn is_variable(value: &[u8]) -> bool {
     let Some(rest) = value.strip_prefix(b"$") else { return false };
     let name = &rest[..rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())];
-    let is_constant = name.iter().all(|&byte| byte.is_ascii_uppercase() || byte == b'_');
-    let speaks = [&b"pass"[..], b"pwd", b"secret", b"token", b"key"];
+    let is_constant = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    let speaks = [&b"pass"[..], b"pw", b"secret", b"token", b"key"];
     let speaks =
         speaks.iter().any(|word| name.to_ascii_lowercase().windows(word.len()).any(|part| part == *word));
-    !name.is_empty() && rest.get(name.len()) != Some(&b'$') && (is_constant || name[0] == b'_' || speaks)
+    match (name.first(), rest.get(name.len())) {
+        (None, next) => next.is_some_and(|next| b"@*#?".contains(next)),
+        (Some(_), Some(b'$')) => false,
+        (Some(first), _) => *first == b'_' || name.iter().all(is_constant) || speaks,
+    }
 }
 
 fn without_start(text: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {

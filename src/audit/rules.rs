@@ -25,11 +25,23 @@ const fn rule(kind: Kind, paths: &'static [&'static str], evidence: Evidence) ->
     Rule { kind, paths, evidence }
 }
 
+/// Armours in base64, as Kubernetes and cloud-init have them: `-----BEGIN` with "PRIVATE", or "RSA PRIVATE" and
+/// so on.
+const ENCODED_KEY: Evidence = Contains(&[
+    "LS0tLS1CRUdJTiBQUklWQVRF",
+    "LS0tLS1CRUdJTiBSU0EgUFJJVkFUR",
+    "LS0tLS1CRUdJTiBFQyBQUklWQVRF",
+    "LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVE",
+    "LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFUR",
+    "LS0tLS1CRUdJTiBQR1AgUFJJVkFUR",
+]);
+
 /// For files of any name that are not of packages.
 const ANYWHERE: &[Rule] = &[
     rule(PgpKey, &[], PGP_KEY),
     rule(SshKey, &[], Armour(&["OPENSSH PRIVATE KEY-----", "SSH2 ENCRYPTED PRIVATE KEY ----"])),
     rule(PrivateKey, &[], PEM_KEY),
+    rule(PrivateKey, &[], ENCODED_KEY),
     rule(PuttyKey, &[], Begins(&[b"PuTTY-User-Key-File-"])),
     rule(PasswordHash, &[], Hash),
     rule(PrivateKey, &[], DerKey),

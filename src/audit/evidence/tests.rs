@@ -159,6 +159,27 @@ fn a_login_has_a_name_and_a_password() {
 }
 
 #[test]
+fn in_programs_a_value_has_to_be_assigned() {
+    check(
+        Assignment(&["*_password", "--password"]),
+        &[
+            ("Environment=DB_PASSWORD=s3cret\n", true),
+            ("0 3 * * * root mysqldump --password=s3cret db\n", true),
+            ("  POSTGRES_PASSWORD: s3cret\n", true),
+            ("DB_PASSWORD=$(cat /run/x)\n", false),
+            ("DB_PASSWORD=$1\n", false),
+            ("DB_PASSWORD=\"$@\"\n", false),
+            ("[ -z \"$DB_PASSWORD\" ] && exit\n", false),
+            ("[ \"$DB_PASSWORD\" = x ]\n", false),
+            ("${DB_PASSWORD:-x}\n", false),
+            ("read -r DB_PASSWORD\n", false),
+            ("mysqldump --password db\n", false),
+            ("mysqldump --password=\"$pw\" db\n", false),
+        ],
+    );
+}
+
+#[test]
 fn keys_of_clouds_are_found_in_any_file() {
     let key = "Ab0+/".repeat(17);
     check(
