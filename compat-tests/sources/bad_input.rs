@@ -66,6 +66,22 @@ fn a_partition_that_cannot_be_mounted_is_refused_with_a_list() {
     });
 }
 
+// What may be the root, but cannot be looked into, is told with the way out.
+#[test]
+fn a_disk_whose_root_may_be_hidden_says_where() {
+    privately(|world| {
+        world.sh("truncate -s 8M luks raid; printf 'LUKS\\272\\276' | dd of=luks conv=notrunc status=none
+             printf '\\374\\116\\053\\251' | dd of=raid bs=4096 seek=1 conv=notrunc status=none");
+        for (content, reason) in
+            [("luks", "it is encrypted (LUKS); open"), ("raid", "it is a member of a Linux RAID array; put")]
+        {
+            world.disk("disk", 20, PARTITION, &[(9, &world.path(content))]);
+            let error = world.refused("@/disk");
+            assert!(error.contains(&format!("partition 2 may hold it, but {reason}")), "{error}");
+        }
+    });
+}
+
 #[test]
 fn truncated_file_systems_and_partitions_are_told_before_the_kernel_sees_them() {
     privately(|world| {
