@@ -267,7 +267,7 @@ mod tests {
             /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\nUUID=7 /home ext4 defaults\n\
             UUID=8 /data ext4 noauto\n/srv/a /opt none bind\n//s/share /opt cifs x\nhost: /opt fuse.sshfs x\n\
             UUID=9 relative ext4\nUUID=10 /short\n";
-        assert_eq!(targets(text), ["", "boot", "usr", "my files", "usr/local"]);
+        assert_eq!(targets(text), ["", "boot", "usr", "my files", "opt", "usr/local"]);
     }
 
     #[test]
