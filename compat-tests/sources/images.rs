@@ -264,6 +264,30 @@ fn a_live_system_on_its_medium() {
     });
 }
 
+// Ubuntu's, with what one image removes of the one under it.
+#[test]
+fn a_live_system_in_layers() {
+    privately(|world| {
+        world.rich_root("a");
+        world.for_mksquashfs("a/usr/odd");
+        world.sh(
+            "mkdir -p medium/casper at top; mksquashfs a medium/casper/minimal.squashfs -quiet -no-progress
+             mount -t tmpfs none top; mkdir top/up top/work
+             mount -t overlay none -o lowerdir=a,upperdir=top/up,workdir=top/work at
+             rm at/usr/odd/zeroes; rm -r at/usr/odd/closed at/usr/lib; mkdir at/usr/lib; touch at/usr/lib/new
+             echo more >>at/etc/passwd; cp -a at/. whole; umount at
+             mksquashfs top/up medium/casper/minimal.standard.squashfs -quiet -no-progress; umount top; rmdir at",
+        );
+        world.filled("medium", "mkfs.ext4 -q", 24);
+        for medium in ["medium", "medium.mkfs.ext4"] {
+            world.check_image(&format!("@/{medium},,casper/minimal.standard.squashfs"), &[("whole", "")]);
+            world.check_image(&format!("@/{medium},,casper/minimal.squashfs"), &[("a", "")]);
+            let error = world.refused(&format!("@/{medium}"));
+            assert!(error.contains("several images") && error.contains(",,casper/minimal"), "{error}");
+        }
+    });
+}
+
 #[test]
 fn several_sources_with_options() {
     privately(|world| {

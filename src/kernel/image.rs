@@ -42,7 +42,12 @@ impl MountedImage {
         let device = if kind.is_file() { Some(LoopDevice::attach(&file, image, 0, 0)?) } else { None };
         let source = device.as_ref().map_or(image, LoopDevice::path);
         let options = MountOptions::for_reading(&found);
-        let mount = options.mount(source, found.driver().as_ref(), point.path(), &shown(image))?;
+        let mount = options.mount(
+            source,
+            found.driver().as_ref(),
+            point.path(),
+            &format!("the image {}", shown(image)),
+        )?;
         Ok(Self { _mount: mount, _device: device, point })
     }
 

@@ -119,19 +119,43 @@ impl Mounted {
         let mut disk = Disk::open(path, element.fstype.as_ref(), backing, &self.space.directory()?)?;
         let options = element.options.as_deref().map(MountOptions::given);
         let (volume, mount) = self.mount_of(&mut disk, element, options.as_ref())?;
-        let lower = mount.target().to_owned();
+        let mut mounts = VecDeque::from([mount]);
+        self.put_over_layers(path, &mut mounts, backing)?;
+        let lower = mounts[0].target().to_owned();
         let is_root = target.as_os_str().is_empty();
         if is_root && disk.is_unclean(&volume) && !root_partition::is_root(&Root::open(&lower)?)? {
             return Err(unclean(&disk, &volume));
         }
         disk.warn_of(&volume);
         let what = described(&disk, &volume);
-        self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
+        self.opened.push_front(Opened { mounts, disk });
         self.push(Layer { lower, target, is_directory: false, what });
         let named = disk::named(element.fstype.as_ref()).and_then(|name| name.to_str());
         let fstype = named.or(volume.file_system().map(|found| found.name));
         let complete = fstype.is_some_and(|name| COMPLETE.contains(&name));
         if is_root && !complete { self.follow_fstab(&volume) } else { Ok(()) }
+    }
+
+    /// Puts the image of a live system, the first of these mounts, over those that it adds to.
+    fn put_over_layers(
+        &mut self,
+        path: &Path,
+        mounts: &mut VecDeque<Mount>,
+        backing: BackingFiles,
+    ) -> Result<()> {
+        let mut directories: Vec<PathBuf> = vec![mounts[0].target().to_owned()];
+        for under in live::layers_under(path)? {
+            log::info!("{} adds to {}", shown(path), shown(&under));
+            let mut disk = Disk::open(&under, None, backing, &self.space.directory()?)?;
+            let (_, mount) = self.mount_of(&mut disk, &Element::default(), None)?;
+            directories.push(mount.target().to_owned());
+            self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
+        }
+        if directories.len() > 1 {
+            let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
+            mounts.push_front(Mount::stack(&directories, &self.space.directory()?)?);
+        }
+        Ok(())
     }
 
     /// Where an element goes (S5).
