@@ -1,5 +1,6 @@
 //! Raw file systems and partitioned disks (S28 to S33, U2).
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::lvm::physical_volume;
@@ -77,6 +78,25 @@ fn the_root_of_a_disk_is_found_by_what_it_holds() {
             }
         }
         assert_eq!(world.seen("@/mbr,partition=3"), world.expected(&[("data", "")]));
+    });
+}
+
+// Its boot record lists some of the partitions again, for systems that know no GPT.
+#[test]
+fn a_hybrid_disk_has_the_partitions_of_its_gpt() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        let table = "label: gpt\nstart=2048, size=2048, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n\
+                     start=4096, size=2048\nstart=6144, size=16384\n";
+        let disk = world.disk("disk", 16, table, &[(1, &esp(world)), (3, &root)]);
+        let entry = |kind: u8, start: u32, size: u32| {
+            [&[0, 0, 2, 0, kind, 0xff, 0xff, 0xff][..], &start.to_le_bytes(), &size.to_le_bytes()].concat()
+        };
+        let record = [entry(0x83, 6144, 16384), entry(0xee, 1, 2047)].concat();
+        std::fs::File::options().write(true).open(disk).unwrap().write_all_at(&record, 446).unwrap();
+        assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=3"), world.expected(&[("a", "")]));
+        assert!(world.refused("@/disk,partition=4").contains("there is none"));
     });
 }
 
