@@ -214,6 +214,13 @@ fn a_qcow2_disk() {
              qemu-img create -q -f qcow2 -F qcow2 -b disk.raw top.qcow2");
         world.check_image("@/disk.raw", &[("a", "")]);
         world.check_image("@/top.qcow2", &[("a", "")]);
+        // What it is based on lies outside of its folder.
+        world.sh("rm -r base; mkdir other; mv top.qcow2 other; qemu-img rebase -u -F qcow2 -b ../disk.raw other/top.qcow2");
+        let errors = world.no_image("@/other/top.qcow2");
+        assert!(errors.contains("lies outside of") && errors.contains("/disk.raw"), "{errors}");
+        assert!(errors.contains("give --trust-backing-files"), "{errors}");
+        let errors = world.check_image_with(&["--trust-backing-files"], "@/other/top.qcow2", &[("a", "")]);
+        assert_eq!(errors, "");
     });
 }
 

@@ -59,8 +59,10 @@ const NOT_MOUNTED: &[&str] = &[
     "virtiofs",
 ];
 
-/// Directories whose content an image never has: there it is users' and machines' data.
-const NOT_IN: &[&str] = &["dev", "home", "media", "mnt", "proc", "run", "srv", "sys", "tmp", "var/tmp"];
+/// Directories whose content an image never has: there it is users' and machines' data, or in `.snapshots` what the
+/// system once was.
+const NOT_IN: &[&str] =
+    &[".snapshots", "dev", "home", "media", "mnt", "proc", "run", "srv", "sys", "tmp", "var/tmp"];
 
 /// One line of the file that asks for something to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +266,7 @@ mod tests {
             \tUUID=3\t/boot   ext4 defaults 0 2\nUUID=4 /usr xfs ro\n/dev/sda9 /my\\040files ext4\n\
             UUID=5 /boot/efi vfat umask=0077 0 1\nUUID=6 none swap sw 0 0\n/swapfile swap swap sw\n\
             tmpfs /tmp tmpfs size=1g\nproc /proc proc defaults\nserver:/x /opt nfs defaults\n\
-            /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\nUUID=7 /home ext4 defaults\n\
+            /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\nUUID=7 /home ext4 defaults\nUUID=2 /.snapshots btrfs subvol=/@/x\n\
             UUID=8 /data ext4 noauto\n/srv/a /opt none bind\n//s/share /opt cifs x\nhost: /opt fuse.sshfs x\n\
             UUID=9 relative ext4\nUUID=10 /short\n";
         assert_eq!(targets(text), ["", "boot", "usr", "my files", "opt", "usr/local"]);
