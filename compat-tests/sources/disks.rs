@@ -81,6 +81,21 @@ fn the_root_of_a_disk_is_found_by_what_it_holds() {
     });
 }
 
+// The table is where it is on a disk with such sectors, and counts in them.
+#[test]
+fn a_disk_with_sectors_of_4096_bytes_is_read() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        let table = "label: gpt\nstart=256, size=256, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\nstart=512, size=2048\n";
+        std::fs::write(world.path("table"), table).unwrap();
+        let device = world.sh("truncate -s 16M disk; losetup -f --show -b 4096 disk");
+        world.sh(&format!("sfdisk -q --no-reread --no-tell-kernel {device} <table; losetup -d {device}"));
+        world.put(&world.path("disk"), 2, &std::fs::read(root).unwrap());
+        assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=2"), world.expected(&[("a", "")]));
+    });
+}
+
 // Its boot record lists some of the partitions again, for systems that know no GPT.
 #[test]
 fn a_hybrid_disk_has_the_partitions_of_its_gpt() {
