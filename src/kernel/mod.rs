@@ -22,7 +22,6 @@ use crate::sys::signals;
 
 pub mod origin;
 
-pub mod file_system;
 pub mod image;
 
 pub mod target;

@@ -93,7 +93,8 @@ struct Source {
 impl Source {
     fn new(source: &Found, settings: &ImageSettings) -> Result<Self> {
         let mounted = Mounted::new(source, backing(settings.trust_backing_files))?;
-        let directory = mounted.layers().iter().find(|layer| layer.is_directory);
+        // What is added to a root is no system that packages are installed in.
+        let directory = mounted.layers().first().filter(|layer| layer.is_directory);
         let packages = match directory {
             Some(layer) if !settings.omitted.contains(&Step::Lock) => {
                 Some(PackageLock::acquire(&Root::open(&layer.lower)?)?)

@@ -312,7 +312,7 @@ impl Walk<'_> {
             Ok((set, lost)) => {
                 if lost {
                     self.lost += 1;
-                    self.first_lost.get_or_insert_with(|| self.source.shown(path));
+                    self.first_lost.get_or_insert_with(|| Path::new("/").join(path));
                 }
                 if set.is_empty() {
                     return Ok(NO_XATTRS);
