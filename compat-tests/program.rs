@@ -55,10 +55,14 @@ pub fn run(case: &Case, shims: Option<&Recorder>) -> Result<Finished> {
     Ok(Finished { exit, stdout, stderr, commands })
 }
 
+/// The longest pause between two looks at the program that counts as time in which it could run.
+const TICK: Duration = Duration::from_millis(500);
+
 fn run_one(case: &Case, argv: &[String], shims: Option<&Recorder>) -> Result<Finished> {
     let (stdout, stderr) = (Path::new(STAGE).join("stdout"), Path::new(STAGE).join("stderr"));
     let mut pending = case.signal.as_ref().map(Pending::new).transpose()?;
-    let started = Instant::now();
+    // Only time in which this program runs, too, counts: a computer may sleep meanwhile.
+    let (mut last, mut elapsed) = (Instant::now(), Duration::ZERO);
     let mut child = start(case, argv, shims, &stdout, &stderr)?;
     let pid = Pid::from_child(&child);
     let limit = Duration::from_secs_f64(case.timeout);
@@ -67,7 +71,9 @@ fn run_one(case: &Case, argv: &[String], shims: Option<&Recorder>) -> Result<Fin
         if let Some(status) = child.try_wait().during("wait for", "the program")? {
             break described(status);
         }
-        if started.elapsed() > limit {
+        elapsed += last.elapsed().min(TICK);
+        last = Instant::now();
+        if elapsed > limit {
             break end(&mut child, pid)?;
         }
         if let Some(signal) = &mut pending {
