@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::Progress;
 use super::digest::{self, Digest, PieceDigest};
-use super::fragment::Packer;
+use super::fragment::{FragmentBlock, Packer};
 use super::layout::{Data, Layout, Placement};
 use super::le::{narrow, wide};
 use super::load::{Change, Loaded, Loader, Part};
@@ -103,9 +103,8 @@ impl<'a> Arranger<'a> {
             progress.bytes += self.portion(loaded)?;
             report(progress)?;
         }
-        if !self.packer.filling.is_empty() {
-            self.fragment()?;
-        }
+        let packer = std::mem::replace(&mut self.packer, Packer::new(self.block_size));
+        packer.rest().try_for_each(|rest| self.fragment(rest))?;
         self.send()?;
         let sizes = vec![0; narrow(self.block_count)];
         Ok(Layout { placements: self.placements, sizes, duplicates: self.duplicates, ..Layout::default() })
@@ -273,18 +272,15 @@ impl<'a> Arranger<'a> {
     }
 
     fn tail(&mut self, file: usize, bytes: &[u8]) -> Result<()> {
-        if self.packer.is_full_for(bytes.len()) {
-            self.fragment()?;
-        }
-        self.placements[file].tail = Some(self.packer.add(bytes));
-        Ok(())
+        let (tail, full) = self.packer.add(bytes)?;
+        self.placements[file].tail = Some(tail);
+        full.map_or(Ok(()), |full| self.fragment(full))
     }
 
-    /// Sends the fragment block that is being filled on its way.
-    fn fragment(&mut self) -> Result<()> {
-        let full = self.packer.take(Vec::with_capacity(self.block_size))?;
-        let range = 0..full.len();
-        self.add(Block { buffer: Arc::new(full), range, place: Place::Fragment })
+    /// Sends a fragment block on its way.
+    fn fragment(&mut self, full: FragmentBlock) -> Result<()> {
+        let range = 0..full.bytes.len();
+        self.add(Block { buffer: Arc::new(full.bytes), range, place: Place::Fragment(narrow(full.number)) })
     }
 
     fn block(&mut self, file: usize, buffer: &Arc<Vec<u8>>, range: Range<usize>) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use super::le::{narrow, put_u16, put_u32};
 use super::metadata::{METADATA_SIZE, UNCOMPRESSED_METADATA};
+use super::noise::is_noise;
 use crate::error::{Error, Result};
 
 /// With libdeflate's level 5, and like files side by side, images are a little smaller than with zlib's
@@ -208,6 +209,9 @@ impl Compressor {
     /// The compressor lacks memory.
     pub fn compress(&mut self, input: &[u8], out: &mut [u8]) -> Result<Option<usize>> {
         let Some(room) = input.len().checked_sub(1) else { return Ok(None) };
+        if is_noise(input) {
+            return Ok(None);
+        }
         let out = &mut out[..room];
         match &mut self.method {
             Method::Gzip(compressor) => Ok(compressor.zlib_compress(input, out).ok()),

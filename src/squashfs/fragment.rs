@@ -3,6 +3,7 @@
 //! squashfs-tools-ng, doc/format.adoc, "Packing File Data" and "Fragment Table".
 
 use super::le::{Corrupt, Fields, put_u32, put_u64};
+use super::noise::is_dense;
 use crate::error::{Error, Result};
 
 /// Size of an entry of the fragment table in bytes.
@@ -43,40 +44,53 @@ pub struct Tail {
     pub offset: u32,
 }
 
-/// Puts tails one after another until a block is full.
+/// Puts tails one after another until a block is full. There are two blocks at a time: data that is
+/// compressed already would only stand between what can refer back to each other.
 pub(super) struct Packer {
     block_size: usize,
+    /// The number of the next block.
     number: u32,
-    pub(super) filling: Vec<u8>,
+    plain: FragmentBlock,
+    dense: FragmentBlock,
+}
+
+/// A block of tails.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct FragmentBlock {
+    pub(super) number: u32,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Packer {
     pub(super) fn new(block_size: usize) -> Self {
-        Self { block_size, number: 0, filling: Vec::new() }
+        Self { block_size, number: 0, plain: FragmentBlock::default(), dense: FragmentBlock::default() }
     }
 
-    /// Whether a tail of `length` bytes has to wait for the next block.
-    pub(super) fn is_full_for(&self, length: usize) -> bool {
-        self.filling.len() + length > self.block_size
-    }
-
-    /// Adds a tail, which must fit.
-    pub(super) fn add(&mut self, tail: &[u8]) -> Tail {
-        let offset = u32::try_from(self.filling.len()).unwrap_or(u32::MAX);
-        self.filling.extend_from_slice(tail);
-        Tail { fragment: self.number, offset }
-    }
-
-    /// Takes the block out and goes on with `next`, an empty buffer.
+    /// Adds a tail of at most one block; returns where it lies, and the block that had no room for it.
     ///
     /// # Errors
     /// There are more fragments than the format can number.
-    pub(super) fn take(&mut self, next: Vec<u8>) -> Result<Vec<u8>> {
-        match self.number.checked_add(1) {
-            Some(number) if number != NO_FRAGMENT => self.number = number,
-            _ => return Err(Error::said("the source has too many small files for one squashfs image")),
+    pub(super) fn add(&mut self, tail: &[u8]) -> Result<(Tail, Option<FragmentBlock>)> {
+        let block = if is_dense(tail) { &mut self.dense } else { &mut self.plain };
+        let mut full = None;
+        if block.bytes.len() + tail.len() > self.block_size {
+            full = Some(std::mem::take(block));
         }
-        Ok(std::mem::replace(&mut self.filling, next))
+        if block.bytes.is_empty() {
+            if self.number == NO_FRAGMENT {
+                return Err(Error::said("the source has too many small files for one squashfs image"));
+            }
+            *block = FragmentBlock { number: self.number, bytes: Vec::with_capacity(self.block_size) };
+            self.number += 1;
+        }
+        let offset = u32::try_from(block.bytes.len()).unwrap_or(u32::MAX);
+        block.bytes.extend_from_slice(tail);
+        Ok((Tail { fragment: block.number, offset }, full))
+    }
+
+    /// The blocks that are not full, when nothing more comes.
+    pub(super) fn rest(self) -> impl Iterator<Item = FragmentBlock> {
+        [self.plain, self.dense].into_iter().filter(|block| !block.bytes.is_empty())
     }
 }
 
@@ -109,12 +123,32 @@ mod tests {
     #[test]
     fn tails_share_a_block_until_it_is_full() {
         let mut packer = Packer::new(10);
-        assert_eq!(packer.add(b"abcd"), Tail { fragment: 0, offset: 0 });
-        assert_eq!(packer.add(b"efg"), Tail { fragment: 0, offset: 4 });
-        assert!(!packer.is_full_for(3));
-        assert!(packer.is_full_for(4));
-        assert_eq!(packer.take(Vec::new()).unwrap(), b"abcdefg");
-        assert_eq!(packer.add(b"hijk"), Tail { fragment: 1, offset: 0 });
+        let mut add = |tail: &[u8]| packer.add(tail).unwrap();
+        assert_eq!(add(b"abcd"), (Tail { fragment: 0, offset: 0 }, None));
+        assert_eq!(add(b"efg"), (Tail { fragment: 0, offset: 4 }, None));
+        assert_eq!(add(b"hij"), (Tail { fragment: 0, offset: 7 }, None));
+        let full = FragmentBlock { number: 0, bytes: b"abcdefghij".to_vec() };
+        assert_eq!(add(b"k"), (Tail { fragment: 1, offset: 0 }, Some(full)));
+        let rest: Vec<_> = packer.rest().collect();
+        assert_eq!(rest, [FragmentBlock { number: 1, bytes: b"k".to_vec() }]);
+    }
+
+    #[test]
+    fn data_that_is_compressed_already_has_a_block_of_its_own() {
+        let mut packer = Packer::new(3000);
+        let dense: Vec<u8> =
+            (0..1500_u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]).collect();
+        for (tail, fragment, offset) in [
+            (&b"text"[..], 0, 0),
+            (&dense, 1, 0),
+            (b"more", 0, 4),
+            (&dense, 1, 1500),
+            (&dense, 2, 0),
+            (b"", 0, 8),
+        ] {
+            assert_eq!(packer.add(tail).unwrap().0, Tail { fragment, offset });
+        }
+        assert_eq!(packer.rest().map(|block| block.number).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]

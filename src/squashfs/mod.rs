@@ -12,7 +12,7 @@
 //!
 //! [`write()`] makes one: `scan` walks the source (`ahead`, `lister`, `status`) and takes down its
 //! metadata in a `tree`;
-//! `pipeline` brings the contents into the image (`plan`, `load`, `window`, `arrange`, `squeeze`,
+//! `pipeline` brings the contents into the image (`plan`, `load`, `window`, `arrange`, `noise`, `squeeze`,
 //! `output`), which gives a `layout`; `tables` writes the rest. [`verify`] checks an image by
 //! means of the [`reader`], and [`listing`] says what is in one.
 
@@ -37,6 +37,7 @@ mod layout;
 mod le;
 mod lister;
 mod load;
+mod noise;
 mod options;
 mod output;
 mod pipeline;

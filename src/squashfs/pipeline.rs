@@ -142,7 +142,11 @@ fn write_blocks(
                         positions.sizes.resize(number, 0);
                         positions.sizes.push(size);
                     }
-                    Place::Fragment => positions.fragments.push(StoredBlock { start, size }),
+                    Place::Fragment(number) => {
+                        let count = positions.fragments.len().max(number + 1);
+                        positions.fragments.resize(count, StoredBlock::default());
+                        positions.fragments[number] = StoredBlock { start, size };
+                    }
                 }
                 output.append(bytes)?;
             }

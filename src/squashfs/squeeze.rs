@@ -14,8 +14,8 @@ use crate::error::Result;
 pub(super) enum Place {
     /// A file, and the block's place in `Layout::sizes`.
     Block { file: usize, number: usize },
-    /// The next fragment.
-    Fragment,
+    /// The fragment with this number.
+    Fragment(usize),
 }
 
 /// A block to compress.
@@ -91,7 +91,7 @@ fn squeeze_all(
     for block in &job.blocks {
         let is_wanted = match block.place {
             Place::Block { .. } => options.compress_data,
-            Place::Fragment => options.compress_fragments,
+            Place::Fragment(_) => options.compress_fragments,
         };
         let mut length = None;
         if is_wanted {
