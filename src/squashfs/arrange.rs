@@ -2,7 +2,6 @@
 //! so that the image does not depend on how many threads read and compress.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -12,13 +11,15 @@ use super::fragment::Packer;
 use super::layout::{Data, Layout, Placement};
 use super::le::{narrow, wide};
 use super::load::{Change, Loaded, Loader, Part};
-use super::options::{Fragments, WriteOptions};
+use super::options::WriteOptions;
 use super::plan::{PORTION, Work};
 use super::source::Source;
-use super::squeeze::{Job, Place};
+use super::squeeze::Job;
 use super::tree::Tree;
 use super::window::Window;
 use crate::error::{Error, Result, shown};
+
+mod cut;
 
 /// See the module.
 pub(super) struct Arranger<'a> {
@@ -231,82 +232,6 @@ impl<'a> Arranger<'a> {
         true
     }
 
-    /// Cuts a part into blocks; `end` is where the part ends in its file. What does not fill a block
-    /// is the end of the file: a fragment or a short block.
-    fn bytes(&mut self, file: usize, part: &Part, end: u64, buffer: &Arc<Vec<u8>>) -> Result<()> {
-        self.placements[file].size = end;
-        for _ in 0..part.hole / self.block_size {
-            self.zeros(file, self.block_size);
-        }
-        match part.hole % self.block_size {
-            0 => {}
-            rest if self.goes_into_fragment(end) => self.tail(file, &vec![0; rest])?,
-            rest if self.options.sparse => self.zeros(file, rest),
-            rest => self.block(file, &Arc::new(vec![0; rest]), 0..rest)?,
-        }
-        let mut start = part.range.start;
-        while start < part.range.end {
-            let range = start..part.range.end.min(start + self.block_size);
-            start = range.end;
-            if range.len() < self.block_size && self.goes_into_fragment(end) {
-                self.tail(file, &buffer[range])?;
-            } else {
-                self.block(file, buffer, range)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn goes_into_fragment(&self, size: u64) -> bool {
-        match self.options.fragments {
-            Fragments::None => false,
-            Fragments::Small => size < wide(self.block_size),
-            Fragments::Always => true,
-        }
-    }
-
-    fn tail(&mut self, file: usize, bytes: &[u8]) -> Result<()> {
-        if self.packer.is_full_for(bytes.len()) {
-            self.fragment()?;
-        }
-        self.placements[file].tail = Some(self.packer.add(bytes));
-        Ok(())
-    }
-
-    /// Sends the fragment block that is being filled on its way.
-    fn fragment(&mut self) -> Result<()> {
-        let full = self.packer.take(Vec::with_capacity(self.block_size))?;
-        let range = 0..full.len();
-        self.send(Arc::new(full), range, Place::Fragment)
-    }
-
-    fn block(&mut self, file: usize, buffer: &Arc<Vec<u8>>, range: Range<usize>) -> Result<()> {
-        if self.options.sparse && is_zero(&buffer[range.clone()]) {
-            self.zeros(file, range.len());
-            return Ok(());
-        }
-        let place = Place::Block { file, number: narrow(self.block_count) };
-        self.count_block(file);
-        self.send(buffer.clone(), range, place)
-    }
-
-    fn zeros(&mut self, file: usize, length: usize) {
-        self.placements[file].sparse += wide(length);
-        self.count_block(file);
-    }
-
-    fn count_block(&mut self, file: usize) {
-        self.placements[file].block_count += 1;
-        self.block_count += 1;
-    }
-
-    fn send(&mut self, buffer: Arc<Vec<u8>>, range: Range<usize>, place: Place) -> Result<()> {
-        let output = self.outputs.recv().map_err(|_| stopped())?;
-        let job = Job { number: self.sequence, buffer, range, output, place };
-        self.sequence += 1;
-        self.jobs.send(job).map_err(|_| stopped())
-    }
-
     fn report(&self, file: usize, part: &Part) {
         let Some(change) = part.change else { return };
         let path = self.source.shown(&self.tree.path(self.tree.files[file].inode));
@@ -319,30 +244,6 @@ impl<'a> Arranger<'a> {
                     "{} changed while the image was made; some of it may be missing there",
                     shown(path)
                 );
-            }
-        }
-    }
-}
-
-/// Whether a block holds only zeros: its first bytes are, and each byte equals one before it. Most
-/// blocks are settled by the first bytes; the rest is a comparison that the C library does fastest.
-fn is_zero(block: &[u8]) -> bool {
-    let (first, rest) = block.split_at(block.len().min(64));
-    first.iter().all(|&byte| byte == 0) && block[..rest.len()] == *rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_of_zeros_is_recognised_at_any_length() {
-        for length in [0, 1, 63, 64, 65, 4096] {
-            let mut block = vec![0; length];
-            assert!(is_zero(&block));
-            if length > 0 {
-                block[length - 1] = 1;
-                assert!(!is_zero(&block), "{length}");
             }
         }
     }

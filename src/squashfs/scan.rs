@@ -5,12 +5,11 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType as Kind, RawDir, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType as Kind, Statx};
 use rustix::io::Errno;
 
 use super::directory::MAX_NAME;
@@ -18,12 +17,17 @@ use super::inode::{FileType, NO_XATTRS, device_number, is_storable};
 use super::le::narrow;
 use super::options::WriteOptions;
 use super::source::{Source, is_gone, xattrs};
-use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, Version, number};
+use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, number};
 use crate::error::{Error, Result, shown};
 use crate::excludes::Excludes;
+use names::Names;
+use status::{device, identity, mount, status, version};
 
-/// Bytes of directory entries that are fetched at once.
-const LISTING_BUFFER: usize = 64 << 10;
+mod names;
+mod status;
+
+pub(super) use status::{identity_of, look};
+
 /// Size of the unit in which the kernel counts the space that a file takes.
 const SECTOR: u64 = 512;
 
@@ -324,76 +328,3 @@ impl Walk<'_> {
 
 /// The place of a regular file that has no data.
 pub(super) const EMPTY: u32 = u32::MAX;
-
-/// The names in a directory, sorted by their bytes. They lie in one string, as there can be millions.
-#[derive(Default)]
-struct Names {
-    text: Vec<u8>,
-    places: Vec<std::ops::Range<usize>>,
-}
-
-impl Names {
-    fn read(directory: &OwnedFd) -> std::io::Result<Self> {
-        let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
-        let mut listing = RawDir::new(directory, &mut buffer);
-        let mut names = Self::default();
-        while let Some(entry) = listing.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let start = names.text.len();
-                names.text.extend_from_slice(name);
-                names.places.push(start..names.text.len());
-            }
-        }
-        let text = &names.text;
-        names.places.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
-        Ok(names)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &OsStr> {
-        self.places.iter().map(|place| OsStr::from_bytes(&self.text[place.clone()]))
-    }
-}
-
-fn status(directory: &OwnedFd, name: &OsStr, flags: AtFlags) -> rustix::io::Result<Statx> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    rustix::fs::statx(directory, name, flags | AtFlags::NO_AUTOMOUNT, wanted)
-}
-
-fn device(status: &Statx) -> u64 {
-    rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor)
-}
-
-fn mount(status: &Statx) -> Option<u64> {
-    let given = StatxFlags::from_bits_retain(status.stx_mask);
-    given.contains(StatxFlags::MNT_ID).then_some(status.stx_mnt_id)
-}
-
-fn identity(status: &Statx) -> Identity {
-    Identity { dev: device(status), ino: status.stx_ino }
-}
-
-fn version(status: &Statx) -> Version {
-    let nanoseconds =
-        |seconds: i64, rest: u32| seconds.saturating_mul(1_000_000_000).saturating_add(rest.into());
-    Version {
-        size: status.stx_size,
-        mtime: nanoseconds(status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec),
-        ctime: nanoseconds(status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec),
-    }
-}
-
-/// Identity and version of an open regular file; `None` if it is something else.
-pub(super) fn look(file: &OwnedFd) -> std::io::Result<Option<(Identity, Version)>> {
-    let status = status(file, OsStr::new(""), AtFlags::EMPTY_PATH)?;
-    let is_regular = Kind::from_raw_mode(status.stx_mode.into()) == Kind::RegularFile;
-    Ok(is_regular.then(|| (identity(&status), version(&status))))
-}
-
-/// The identity of the image that is being written.
-pub(super) fn identity_of(image: &std::fs::File) -> std::io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = image.metadata()?;
-    Ok(Identity { dev: metadata.dev(), ino: metadata.ino() })
-}
