@@ -19,8 +19,9 @@ use crate::random::Random;
 /// How many times as many bits as usual; for longer runs.
 const TIMES: (&str, u64) = ("SQUASHFS_DAMAGE_TIMES", 1);
 
-/// What no reader depends on: of the superblock when the image was made, and its flags.
-const INFORMS: [Range<u64>; 2] = [8..12, 24..26];
+/// What no reader depends on: of the superblock when the image was made, and its flags; and the level in the
+/// options of the compressor.
+const INFORMS: [Range<u64>; 3] = [8..12, 24..26, 98..106];
 
 /// The parts of an image, by the names of the format.
 fn parts(file: &File, path: &Path) -> Vec<(&'static str, Range<u64>)> {
@@ -32,9 +33,8 @@ fn parts(file: &File, path: &Path) -> Vec<(&'static str, Range<u64>)> {
     };
     let head = superblock.xattr_table;
     let starts = [
-        ("superblock", 0),
-        // Behind the options of the compressor.
-        ("data", 110),
+        ("superblock and options", 0),
+        ("data", 106),
         ("inode table", superblock.inode_table),
         ("directory table", superblock.directory_table),
         ("fragment table", first_block(superblock.fragment_table)),
