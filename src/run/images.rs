@@ -1,6 +1,6 @@
 //! One run of `ltsp image`, from settings to published images (I3, I4).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -28,9 +28,6 @@ use crate::sys::confined::Root;
 use crate::sys::lock::PackageLock;
 use crate::sys::signals;
 
-/// Where dpkg keeps its locks, in a chroot.
-const DPKG: &str = "var/lib/dpkg";
-
 /// The kernel step for one published image, with KERNEL_INITRD as the image's settings have it (I40).
 pub type KernelStep<'a> = dyn FnMut(&OsStr, Option<&OsStr>) -> Result<()> + 'a;
 
@@ -52,9 +49,10 @@ pub fn run(
     let sources = lookup.sources(&settings.sources, settings.all_images)?;
     engine::choose(settings.engine, &settings.mksquashfs_params)?;
     if settings.dry_run {
-        return sources.iter().try_for_each(|source| plan(settings, source));
+        sources.found.iter().try_for_each(|source| plan(settings, source))?;
+        return sources.end();
     }
-    for (number, source) in sources.iter().enumerate() {
+    for (number, source) in sources.found.iter().enumerate() {
         signals::check()?;
         // As typed, which is in the order of what is found; without operands the name is.
         let list = settings.sources.get(number).unwrap_or(&source.name);
@@ -73,7 +71,7 @@ pub fn run(
         }
         site.call(Stage::End, &[list], Some((&source.name, None)))?;
     }
-    Ok(())
+    sources.end()
 }
 
 /// The images folder, so that another run is noticed before the long work. One that is missing is made
@@ -96,10 +94,11 @@ struct Source {
 impl Source {
     fn new(source: &Found, settings: &ImageSettings) -> Result<Self> {
         let mounted = Mounted::new(source, backing(settings.trust_backing_files))?;
-        let directory = mounted.layers().iter().find(|layer| layer.is_directory);
+        // What is added to a root is no system that packages are installed in.
+        let directory = mounted.layers().first().filter(|layer| layer.is_directory);
         let packages = match directory {
             Some(layer) if !settings.omitted.contains(&Step::Lock) => {
-                Some(PackageLock::acquire(&layer.lower.join(DPKG))?)
+                Some(PackageLock::acquire(&Root::open(&layer.lower)?)?)
             }
             _ => None,
         };
@@ -242,14 +241,16 @@ fn audit(settings: &ImageSettings, image: &Image, cleaned: &Cleaned) -> Result<O
 }
 
 fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelStep<'_>) -> Result<()> {
-    let names = if settings.sources.is_empty() {
-        lookup.sources(&[], settings.all_images)?.into_iter().map(|source| source.name).collect()
+    let names: Vec<Result<OsString>> = if settings.sources.is_empty() {
+        let sources = lookup.sources(&[], settings.all_images)?;
+        sources.found.into_iter().map(|source| Ok(source.name)).collect()
     } else {
-        settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
+        settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect()
     };
-    let folder = ImageFolder::open_private(&settings.base_dir)?;
+    let _folder = existing_folder(&settings.base_dir)?;
     for name in names {
-        let image = folder.image(&name);
+        let name = name?;
+        let image = Image::new(&settings.base_dir.join("images"), &name);
         if settings.omitted.contains(&Step::Revert) {
             log::info!("Omitting revert");
             continue;

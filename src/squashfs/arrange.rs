@@ -14,12 +14,15 @@ use super::load::{Change, Loaded, Loader, Part};
 use super::options::WriteOptions;
 use super::plan::{PORTION, Work};
 use super::source::Source;
-use super::squeeze::Job;
+use super::squeeze::{Block, Job};
 use super::tree::Tree;
 use super::window::Window;
 use crate::error::{Error, Result, shown};
 
 mod cut;
+
+/// Bytes that are handed to a compressor at once: each time costs some thread switches.
+pub(super) const JOB: usize = 512 << 10;
 
 /// See the module.
 pub(super) struct Arranger<'a> {
@@ -29,11 +32,13 @@ pub(super) struct Arranger<'a> {
     block_size: usize,
     window: &'a Window<'a>,
     jobs: Sender<Job>,
-    /// Buffers for compressed blocks. There is one for each block that may be under way, so this
+    /// Buffers for compressed blocks. There is one for each job that may be under way, so this
     /// also keeps the arranger from running ahead.
     outputs: Receiver<Vec<u8>>,
-    /// The number of the next job; blocks are written in this order.
+    /// The number of the next job; jobs are written in this order.
     sequence: u64,
+    /// The blocks of the next job.
+    blocks: Vec<Block>,
     packer: Packer,
     /// Files by size and digest.
     known: HashMap<(u64, Digest), u32>,
@@ -75,6 +80,7 @@ impl<'a> Arranger<'a> {
             jobs,
             outputs,
             sequence: 0,
+            blocks: Vec::new(),
             packer: Packer::new(block_size),
             known: HashMap::new(),
             placements: vec![Placement::default(); tree.files.len()],
@@ -101,6 +107,7 @@ impl<'a> Arranger<'a> {
         if !self.packer.filling.is_empty() {
             self.fragment()?;
         }
+        self.send()?;
         let sizes = vec![0; narrow(self.block_count)];
         Ok(Layout { placements: self.placements, sizes, duplicates: self.duplicates, ..Layout::default() })
     }

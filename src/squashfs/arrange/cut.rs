@@ -1,4 +1,4 @@
-//! Cutting file data into blocks, tails and holes.
+//! Cutting file data into blocks, tails and holes, and handing the blocks on.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::super::le::{narrow, wide};
 use super::super::load::Part;
 use super::super::options::Fragments;
-use super::super::squeeze::{Job, Place};
-use super::{Arranger, stopped};
+use super::super::squeeze::{Block, Job, Place};
+use super::{Arranger, JOB, stopped};
 use crate::error::Result;
 
 impl Arranger<'_> {
@@ -57,7 +57,7 @@ impl Arranger<'_> {
     pub(super) fn fragment(&mut self) -> Result<()> {
         let full = self.packer.take(Vec::with_capacity(self.block_size))?;
         let range = 0..full.len();
-        self.send(Arc::new(full), range, Place::Fragment)
+        self.add(Block { buffer: Arc::new(full), range, place: Place::Fragment })
     }
 
     fn block(&mut self, file: usize, buffer: &Arc<Vec<u8>>, range: Range<usize>) -> Result<()> {
@@ -67,7 +67,7 @@ impl Arranger<'_> {
         }
         let place = Place::Block { file, number: narrow(self.block_count) };
         self.count_block(file);
-        self.send(buffer.clone(), range, place)
+        self.add(Block { buffer: buffer.clone(), range, place })
     }
 
     fn zeros(&mut self, file: usize, length: usize) {
@@ -80,9 +80,17 @@ impl Arranger<'_> {
         self.block_count += 1;
     }
 
-    fn send(&mut self, buffer: Arc<Vec<u8>>, range: Range<usize>, place: Place) -> Result<()> {
+    fn add(&mut self, block: Block) -> Result<()> {
+        self.blocks.push(block);
+        if self.blocks.len() * self.block_size >= JOB { self.send() } else { Ok(()) }
+    }
+
+    pub(super) fn send(&mut self) -> Result<()> {
+        if self.blocks.is_empty() {
+            return Ok(());
+        }
         let output = self.outputs.recv().map_err(|_| stopped())?;
-        let job = Job { number: self.sequence, buffer, range, output, place };
+        let job = Job { number: self.sequence, blocks: std::mem::take(&mut self.blocks), output };
         self.sequence += 1;
         self.jobs.send(job).map_err(|_| stopped())
     }
