@@ -41,9 +41,7 @@ fn write_during(workshop: &Workshop, change: impl Fn(&Path)) {
 }
 
 fn try_during(workshop: &Workshop, change: impl Fn(&Path)) -> Result<Summary> {
-    // Another test may have done so already.
-    let _ = log::set_logger(&Collector);
-    log::set_max_level(log::LevelFilter::Warn);
+    collect_warnings();
     let source = workshop.source();
     File::create(source.join("!")).unwrap().set_len(64 << 20).unwrap();
     let mut is_changed = false;
@@ -61,8 +59,20 @@ fn try_during(workshop: &Workshop, change: impl Fn(&Path)) -> Result<Summary> {
     result
 }
 
+/// From now on, warnings can be counted.
+pub fn collect_warnings() {
+    // Another test may have done so already.
+    let _ = log::set_logger(&Collector);
+    log::set_max_level(log::LevelFilter::Warn);
+}
+
+/// How many warnings hold both.
+pub fn warnings(name: &str, what: &str) -> usize {
+    WARNINGS.lock().unwrap().iter().filter(|text| text.contains(name) && text.contains(what)).count()
+}
+
 fn was_reported(name: &str, what: &str) -> bool {
-    WARNINGS.lock().unwrap().iter().any(|text| text.contains(name) && text.contains(what))
+    warnings(name, what) > 0
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The built-in writer as the program that the front ends start.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ltsp_core::cli::TOOL;
 use ltsp_core::engine::WRITER;
+use ltsp_core::squashfs::reader::superblock;
+use ltsp_core::squashfs::superblock::{NO_TABLE, flag};
 
 use crate::image::Workshop;
 use crate::random::Random;
@@ -73,6 +75,56 @@ fn an_option_that_only_mksquashfs_has_is_named() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("`-processors`"), "{said}");
     assert!(!workshop.image().exists());
+}
+
+#[test]
+fn the_words_of_mksquashfs_shape_the_image() {
+    let workshop = Workshop::new();
+    let source = workshop.source();
+    for name in ["kept", "listed", "named"] {
+        fs::write(source.join(name), name).unwrap();
+        chown(source.join(name), Some(1000), Some(1000)).unwrap();
+    }
+    let list = workshop.folder.path().join("list");
+    fs::write(&list, "listed\n").unwrap();
+    let words =
+        "-comp xz -b 64K -no-xattrs -no-exports -noI -noD -noF -no-fragments -all-root -mkfs-time 77 -ef";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.extend([list.to_str().unwrap(), "-e", "named"]);
+    assert!(writer(&workshop, &words).status().unwrap().success());
+    let file = File::open(workshop.image()).unwrap();
+    let superblock = superblock(&file, &workshop.image()).unwrap();
+    assert_eq!((superblock.compressor, superblock.block_size, superblock.created), (4, 64 << 10, 77));
+    assert_eq!((superblock.fragment_count, superblock.export_table), (0, NO_TABLE));
+    let flags = flag::UNCOMPRESSED_INODES
+        | flag::UNCOMPRESSED_IDS
+        | flag::UNCOMPRESSED_DATA
+        | flag::UNCOMPRESSED_FRAGMENTS
+        | flag::NO_FRAGMENTS
+        | flag::DUPLICATES_REMOVED
+        | flag::NO_XATTRS;
+    assert_eq!(superblock.flags, flags);
+    let (mounted, _mount) = workshop.mount();
+    let names: Vec<_> = fs::read_dir(&mounted).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["kept"]);
+    assert_eq!(mounted.join("kept").metadata().unwrap().uid(), 0);
+}
+
+#[test]
+fn source_date_epoch_is_taken_from_the_environment() {
+    let workshop = Workshop::new();
+    let mut images = Vec::new();
+    for _ in 0..2 {
+        fs::write(workshop.source().join("file"), "x").unwrap();
+        chown(workshop.source().join("file"), Some(0), Some(0)).unwrap();
+        let status = writer(&workshop, &[]).env("SOURCE_DATE_EPOCH", "1600000000").status();
+        assert!(status.unwrap().success());
+        images.push(fs::read(workshop.image()).unwrap());
+    }
+    assert!(images[0] == images[1]);
+    let output = writer(&workshop, &[]).env("SOURCE_DATE_EPOCH", "today").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("SOURCE_DATE_EPOCH"));
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

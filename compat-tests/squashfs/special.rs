@@ -11,6 +11,7 @@ use ltsp_core::squashfs::{self, Summary, WriteOptions};
 use ltsp_core::sys::mount::Mount;
 use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 
+use crate::changes::{collect_warnings, warnings};
 use crate::equality::setting;
 use crate::image::{Workshop, without_access_to_all};
 use crate::random::Random;
@@ -149,7 +150,7 @@ fn source_date_epoch_makes_the_image_reproducible() {
 }
 
 #[test]
-fn access_control_lists_do_not_stop_the_image() {
+fn access_control_lists_do_not_stop_the_image_and_are_told_once() {
     let workshop = Workshop::new();
     let path = workshop.source().join("listed");
     fs::write(&path, "x").unwrap();
@@ -161,7 +162,10 @@ fn access_control_lists_do_not_stop_the_image() {
         list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());
     }
     lsetxattr(&path, "system.posix_acl_access", &list, XattrFlags::empty()).unwrap();
+    collect_warnings();
     workshop.write(&WriteOptions::default());
+    // Once, although the image was also compared with its source.
+    assert_eq!(warnings("listed", "extended attributes"), 1);
 }
 
 struct Unmount(PathBuf);

@@ -61,7 +61,7 @@ pub fn compare(
         Ok(())
     } else {
         let list = comparison.differences.join("; ");
-        Err(Error::new("find the image equal to its source", path, list)
+        Err(Error::said(format!("the image {} differs from its source: {list}", shown(path)))
             .hint("files that were written to while the image was made differ; otherwise make it anew"))
     }
 }
