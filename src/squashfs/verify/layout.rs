@@ -69,9 +69,10 @@ fn compressor_options(image: &Image<'_>) -> Checked<()> {
         return Err(Corrupt::new("the compressor options are damaged"));
     }
     let options = image.bytes(wide(SUPERBLOCK_SIZE + HEAD_SIZE), length)?;
-    if superblock.compressor == lz4.number()
-        && Some(options) != lz4.options().map(|block| block[HEAD_SIZE..].to_vec())
-    {
+    let legal = [false, true].map(|high| Compression::Lz4 { high }.options());
+    let is_legal =
+        |block: &Option<Vec<u8>>| block.as_ref().is_some_and(|block| block[HEAD_SIZE..] == options);
+    if superblock.compressor == lz4.number() && !legal.iter().any(is_legal) {
         return Err(Corrupt::new("the options of lz4 are damaged"));
     }
     Ok(())
