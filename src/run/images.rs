@@ -17,7 +17,7 @@ use crate::engine::{self, Program};
 use crate::error::{During, Error, Result, shown};
 use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
-use crate::overlay::View;
+use crate::overlay::{InPlace, View};
 use crate::publish::{Image, ImageFolder};
 use crate::report::{self, size};
 use crate::site::{Site, drop_ins::Stage};
@@ -89,6 +89,7 @@ fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
 struct Source {
     view: Option<View>,
+    in_place: Option<InPlace>,
     mounted: Mounted,
     _packages: Option<PackageLock>,
 }
@@ -103,12 +104,25 @@ impl Source {
             }
             _ => None,
         };
-        let view = if settings.overlay { Some(whole_view(&mounted)?) } else { None };
-        Ok(Self { view, mounted, _packages: packages })
+        let (mut view, mut in_place) = (None, None);
+        if settings.overlay {
+            view = Some(whole_view(&mounted)?);
+        } else if let [first, others @ ..] = mounted.layers() {
+            if !others.is_empty() {
+                let mut place = InPlace::new(&first.lower)?;
+                others.iter().try_for_each(|layer| place.add(&layer.lower, &layer.target))?;
+                in_place = Some(place);
+            }
+        }
+        Ok(Self { view, in_place, mounted, _packages: packages })
     }
 
     fn root(&self) -> &Path {
-        self.view.as_ref().map_or(self.mounted.root(), View::root)
+        match (&self.view, &self.in_place) {
+            (Some(view), _) => view.root(),
+            (None, Some(in_place)) => in_place.root(),
+            (None, None) => self.mounted.root(),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Locks against other runs and against the package manager; both end with the process.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::io::Errno;
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, shown};
 use crate::sys::command;
 
 /// The right to write in a folder of images, for one run at a time (D36).
@@ -59,7 +60,15 @@ impl PackageLock {
             if !path.is_file() {
                 continue; // older than lock-frontend, or dpkg has never run
             }
-            let file = File::options().read(true).write(true).open(&path).during("open", &path)?;
+            let file = match File::options().read(true).write(true).open(&path) {
+                Ok(file) => file,
+                // No package changes there either (I6).
+                Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                    log::warn!("{} is on a read-only file system, and is not locked", shown(&path));
+                    continue;
+                }
+                Err(error) => return Err(error).during("open", &path),
+            };
             wait_for(&file, &path)?;
             files.push(file);
         }
