@@ -6,8 +6,8 @@ use crate::case::Case;
 use crate::compare;
 use crate::sandbox::Outcome;
 
-/// Everything in which ours differs from the original, but for the deviations of the case; failures without a
-/// reason; and whatever the original does not show although the case is about it, so that two programs that fail
+/// Everything in which ours differs from the original, but for the deviations of the case; failures without
+/// a word; and whatever the original does not show although the case is about it, so that two programs that fail
 /// alike for want of something on the machine do not pass.
 pub fn differences(case: &Case, original: &Outcome, ours: &Outcome) -> Vec<String> {
     let mut found = Vec::new();
@@ -15,7 +15,8 @@ pub fn differences(case: &Case, original: &Outcome, ours: &Outcome) -> Vec<Strin
     missing(&least, &original.observed, "", &mut found);
     let commands = ours.observed["commands"].as_object();
     for run in commands.into_iter().flat_map(serde_json::Map::values).chain([&ours.observed]) {
-        if run["exit"].as_i64().is_some_and(|status| status != 0) && run["stderr_empty"] == true {
+        let silent = run["stdout_empty"] == true && run["stderr_empty"] == true;
+        if silent && run["exit"].as_i64().is_some_and(|status| status != 0) {
             found.push(format!("fails without a word: {run}"));
         }
     }

@@ -1,6 +1,7 @@
 //! A writable view of a chroot and of the file systems mounted in it (3.5 of the specification).
 
 mod attributes;
+mod in_place;
 mod submounts;
 
 use std::collections::VecDeque;
@@ -11,6 +12,8 @@ use crate::error::{During, Result, shown};
 use crate::sys::confined::Root;
 use crate::sys::mount::Mount;
 use crate::sys::temp_dir::TempDir;
+
+pub use in_place::InPlace;
 
 /// The view. What is written there stays in memory and goes with it; the chroot is only read (U62).
 ///

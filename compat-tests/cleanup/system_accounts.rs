@@ -58,7 +58,7 @@ impl Pair {
 
     fn run_ours(&self) -> Result<()> {
         let root = Root::open(&self.ours).unwrap();
-        keep_system_accounts(&root, &Ranges::of_server(&root)?)
+        keep_system_accounts(&root, &Ranges::of_server()?)
     }
 
     fn run_original(&self) -> Output {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::error::{During, Result, shown};
+use crate::error::{Error, Result, shown};
 use crate::sys::confined::Root;
 
 const PATH: &str = "etc/login.defs";
@@ -45,22 +45,18 @@ impl Default for Ranges {
 }
 
 impl Ranges {
-    /// Those of the server, in `/etc/login.defs`; of the chroot if the server has no such file.
-    ///
-    /// The server's come first because the original reads no others: an admin who has moved the border
-    /// there relies on it.
+    /// Those of the server, in `/etc/login.defs`: an admin who has moved the border there relies on it.
+    /// Nothing stands in for them, as a wrong border would leave people's accounts in the image.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn of_server(root: &Root) -> Result<Self> {
+    /// When the file is missing or cannot be read.
+    pub fn of_server() -> Result<Self> {
         let server = Path::new("/etc/login.defs");
-        match std::fs::read(server) {
-            Ok(text) => Ok(Self::in_text(&text, server)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self::in_text(&root.read(PATH)?.unwrap_or_default(), &root.shown(PATH)))
-            }
-            Err(error) => Err(error).during("read", server),
-        }
+        let text = std::fs::read(server).map_err(|source| {
+            Error::io("read", server, source)
+                .hint("it says which accounts are people's, which have to be removed; see login.defs(5)")
+        })?;
+        Ok(Self::in_text(&text, server))
     }
 
     fn in_text(text: &[u8], path: &Path) -> Self {

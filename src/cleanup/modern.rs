@@ -33,7 +33,7 @@ const TASKS: [Task; 9] = [
     Task {
         step: Step::Users,
         name: "remove_users",
-        run: |root, _| keep_system_accounts(root, &Ranges::of_server(root)?),
+        run: |root, _| keep_system_accounts(root, &Ranges::of_server()?),
     },
     Task { step: Step::ResolvConf, name: "resolv_conf", run: |root, _| network::name_resolution(root) },
     Task { step: Step::SshHostKeys, name: "ssh_host_keys", run: |root, _| renewal::ssh_host_keys(root) },

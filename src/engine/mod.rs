@@ -207,6 +207,12 @@ fn failure(job: &Job<'_>, mut finished: Finished) -> Error {
         return Error::new("write the image", job.destination, reason);
     }
     finished.stderr = reason(&said).join("\n").into_bytes();
+    // Temporary places and dozens of patterns tell nobody anything.
+    let asked = job.words.iter().map(OsString::as_os_str);
+    let prefix = job.prefix.unwrap_or_default().iter().map(OsString::as_os_str);
+    let words: Vec<String> =
+        prefix.chain(["mksquashfs".as_ref(), "...".as_ref()]).chain(asked).map(shown).collect();
+    finished.line = words.join(" ");
     match finished.check() {
         // Whatever the program ended with, the run ends with 1 (U48).
         Err(error) => error.with_status(1),

@@ -49,7 +49,9 @@ impl Pattern {
             .hint("patterns are relative to the root of the chroot: write `home/*`, not `/home/*`"));
         }
         let components = path.split(|&byte| byte == b'/').filter(|component| !component.is_empty());
-        let components: Vec<_> = components.map(|c| OsStr::from_bytes(c).to_owned()).collect();
+        let mut components: Vec<_> = components.map(|c| OsStr::from_bytes(c).to_owned()).collect();
+        // At any depth only the first component counts (I29; seen of mksquashfs 4.5.1).
+        components.truncate(if anywhere { 1 } else { usize::MAX });
         if components.is_empty() {
             return Err(Error::said("an exclude pattern is empty"));
         }
@@ -183,8 +185,9 @@ mod tests {
             ("... *.o", "deep/er/a.o", true),
             ("... b/c", "a/b/c/d", true),
             ("... b/c", "b/b/c", true),
-            ("... b/c", "b/x/c", false),
-            ("... /b//c/", "x/b/c", true),
+            ("... b/c", "b/x/c", true),
+            ("... b/c", "a/c", false),
+            ("... /b//c/", "x/b/d", true),
             ("!(boot|lib)", "home", true),
             ("!(boot|lib)", "lib/modules", false),
             ("boot/@(grub|efi)", "boot/efi/x", true),

@@ -17,7 +17,7 @@ use crate::engine::{self, Program};
 use crate::error::{During, Error, Result, shown};
 use crate::excludes::{Excludes, Pattern};
 use crate::kernel::modern as kernel;
-use crate::overlay::View;
+use crate::overlay::{InPlace, View};
 use crate::publish::{Image, ImageFolder};
 use crate::report::{self, size};
 use crate::site::{Site, drop_ins::Stage};
@@ -62,10 +62,9 @@ pub fn run(
         let start = Instant::now();
         let written = build(request, site, source, list, &image, &mut folder)?;
         let initrd = site.variables.get("KERNEL_INITRD").map(OsStr::to_owned);
-        if !site.image_settings(request)?.0.omitted.contains(&Step::Write) {
-            kernels(image.current.as_os_str(), initrd.as_deref())?;
-        }
-        if let Some(Written { engine, findings }) = written.filter(|_| settings.json) {
+        let Some(Written { engine, findings }) = written else { continue };
+        kernels(image.current.as_os_str(), initrd.as_deref()).map_err(of_another_program)?;
+        if settings.json {
             let outcome = Outcome::of(source.name.clone(), &image, start.elapsed())?;
             report::result(&outcome.made(source.path.clone(), engine).audited(findings).json())?;
         }
@@ -87,6 +86,7 @@ fn existing_folder(base: &Path) -> Result<Option<ImageFolder>> {
 /// The mounted source and the view over it; the view goes first, the lock last (I39).
 struct Source {
     view: Option<View>,
+    in_place: Option<InPlace>,
     mounted: Mounted,
     _packages: Option<PackageLock>,
 }
@@ -102,12 +102,25 @@ impl Source {
             }
             _ => None,
         };
-        let view = if settings.overlay { Some(whole_view(&mounted)?) } else { None };
-        Ok(Self { view, mounted, _packages: packages })
+        let (mut view, mut in_place) = (None, None);
+        if settings.overlay {
+            view = Some(whole_view(&mounted)?);
+        } else if let [first, others @ ..] = mounted.layers() {
+            if !others.is_empty() {
+                let mut place = InPlace::new(&first.lower)?;
+                others.iter().try_for_each(|layer| place.add(&layer.lower, &layer.target))?;
+                in_place = Some(place);
+            }
+        }
+        Ok(Self { view, in_place, mounted, _packages: packages })
     }
 
     fn root(&self) -> &Path {
-        self.view.as_ref().map_or(self.mounted.root(), View::root)
+        match (&self.view, &self.in_place) {
+            (Some(view), _) => view.root(),
+            (None, Some(in_place)) => in_place.root(),
+            (None, None) => self.mounted.root(),
+        }
     }
 }
 
@@ -118,7 +131,8 @@ struct Written {
     findings: Option<Vec<Finding>>,
 }
 
-/// None if nothing was to be written.
+/// None if nothing was to be written; scripts that would come after the image have had their turn then, with
+/// the root still mounted (F37).
 fn build(
     request: &ImageRequest,
     site: &mut Site,
@@ -130,10 +144,14 @@ fn build(
     site.call(Stage::Start, &[list], Some((&source.name, None)))?;
     let (settings, _) = site.image_settings(request)?;
     let opened = Source::new(source, &settings)?;
-    let done = clean(request, site, source, list, opened.root()).and_then(|settings| {
-        let written = settings
-            .map(|(settings, cleaned)| write(&settings, source, opened.root(), image, folder, &cleaned));
-        written.transpose()
+    let done = clean(request, site, source, list, opened.root()).and_then(|settings| match settings {
+        Some((settings, cleaned)) => {
+            write(&settings, source, opened.root(), image, folder, &cleaned).map(Some)
+        }
+        None => {
+            let mounted = Some((&*source.name, Some(opened.root())));
+            site.call(Stage::End, &[list], mounted).map(|()| None)
+        }
     });
     // What scripts have mounted in it has to go before the view.
     let undone = site.undo();
@@ -258,12 +276,18 @@ fn revert(settings: &ImageSettings, lookup: &Lookup<'_>, kernels: &mut KernelSte
         let start = Instant::now();
         image.revert(settings.revert.unwrap_or(NonZeroU32::MIN))?;
         log::info!("Reverted {}; reboot the clients that use it", shown(&image.current));
-        kernels(image.current.as_os_str(), None)?;
+        kernels(image.current.as_os_str(), None).map_err(of_another_program)?;
         if settings.json {
             report::result(&Outcome::of(name, &image, start.elapsed())?.json())?;
         }
     }
     Ok(())
+}
+
+/// The kernel step is a program of its own in the original: whatever status it ends with, unless by a
+/// signal, this one's is 1 (I40).
+fn of_another_program(error: Error) -> Error {
+    if error.status() < 128 { error.with_status(1) } else { error }
 }
 
 /// What would be done with one source.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
 use super::drop_ins::{self, DropIn};
-use super::{Places, Site, Start, replaced};
+use super::{OMIT, Places, Site, Start, replaced};
 use crate::config::modern;
 use crate::config::network;
 use crate::config::sections::{self, OWN, Selection};
@@ -41,6 +41,7 @@ impl Site {
             drop_ins: Vec::new(),
             instead: Vec::new(),
             replaced: BTreeSet::new(),
+            omit: None,
             last: None,
         };
         modern::locale(&mut site.variables);
@@ -53,6 +54,7 @@ impl Site {
             site.find_replaced()?;
             site.omit_functions()?;
         }
+        site.omit = Some(site.variables.get(OMIT).unwrap_or_default().to_owned());
         Ok(site)
     }
 
@@ -150,6 +152,13 @@ impl Site {
         self.run(&replaced::question(self.applet), "the drop-in scripts", &Origin::Default)?;
         let found = words(self.variables.get(replaced::FOUND).unwrap_or_default());
         self.variables.unset(replaced::FOUND);
+        // One that takes the place of our own leaves nothing of it, as an empty one does on purpose (F38).
+        let own = replaced::own_scripts(self.applet).filter_map(|own| Some((own.file, own.step?)));
+        for (file, step) in own {
+            if self.drop_ins.iter().any(|script| script.file_name() == file) {
+                self.replaced.insert(step);
+            }
+        }
         let mains: Vec<String> = self.drop_ins.iter().map(|script| format!("{}_main", script.name)).collect();
         for name in found.iter().filter_map(|name| name.to_str()) {
             let (step, stage) = replaced::step(name)?;

@@ -27,6 +27,9 @@ use crate::sys::coprocess::Output;
 use drop_ins::{DropIn, Stage};
 use hooks::When;
 
+/// Functions that are to do nothing (F36).
+const OMIT: &str = "OMIT_FUNCTIONS";
+
 /// Where an applet's files and facts are.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
@@ -74,6 +77,8 @@ pub struct Site {
     /// Functions of scripts that stand for steps of ours, and when to call them.
     instead: Vec<(Stage, String)>,
     replaced: BTreeSet<Step>,
+    /// What OMIT_FUNCTIONS was when everything was loaded: what sets it later comes too late (F13).
+    omit: Option<OsString>,
     /// What the function of a drop-in script said that was called last (F39).
     last: Option<Error>,
 }
@@ -214,6 +219,10 @@ impl Site {
     /// Runs code after a look at its syntax.
     fn run(&mut self, text: &[u8], name: &str, origin: &Origin) -> Result<u8> {
         shell::check_syntax(Path::new(name), text).map_err(|error| error.with_status(2))?;
-        self.session.run(Code { text, name, origin }, &mut self.variables)
+        let status = self.session.run(Code { text, name, origin }, &mut self.variables)?;
+        if let Some(omit) = self.omit.as_ref().filter(|omit| self.variables.get(OMIT) != Some(omit)) {
+            self.variables.assign(OMIT, omit, Origin::Default);
+        }
+        Ok(status)
     }
 }

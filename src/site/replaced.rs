@@ -15,6 +15,8 @@ pub(super) const FOUND: &str = "_LTSP_FOUND";
 pub(super) struct OwnScript {
     applet: &'static str,
     pub(super) file: &'static str,
+    /// What it does all by itself.
+    pub(super) step: Option<Step>,
     pub(super) functions: &'static [&'static str],
 }
 
@@ -22,11 +24,13 @@ const OWN_SCRIPTS: [OwnScript; 4] = [
     OwnScript {
         applet: "image",
         file: drop_ins::MOUNT,
+        step: None,
         functions: &["image_main", "lock_package_management", "revert"],
     },
     OwnScript {
         applet: "image",
         file: drop_ins::CLEANUP,
+        step: Some(Step::Cleanup),
         functions: &[
             "cleanup_main",
             "remove_printers",
@@ -37,10 +41,16 @@ const OWN_SCRIPTS: [OwnScript; 4] = [
             "truncate_files",
         ],
     },
-    OwnScript { applet: "image", file: drop_ins::WRITE, functions: &["mksquashfs_main", "image_excludes"] },
+    OwnScript {
+        applet: "image",
+        file: drop_ins::WRITE,
+        step: Some(Step::Write),
+        functions: &["mksquashfs_main", "image_excludes"],
+    },
     OwnScript {
         applet: "kernel",
         file: drop_ins::KERNEL,
+        step: Some(Step::Kernel),
         functions: &["kernel_main", "search_kernel", "rpi_image"],
     },
 ];
@@ -72,7 +82,8 @@ pub(super) fn step(name: &str) -> Result<(Step, Stage)> {
     let step = FUNCTIONS.iter().find(|(other, _)| *other == name).map(|(_, step)| *step);
     match step {
         Some(step @ Step::Lock) => Ok((step, Stage::Mounted)),
-        Some(step @ Step::Kernel) => Ok((step, Stage::End)),
+        // The root is still mounted then if we do not write the image.
+        Some(step @ (Step::Write | Step::Kernel)) => Ok((step, Stage::End)),
         Some(
             step @ (Step::Cleanup
             | Step::Printers

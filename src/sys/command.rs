@@ -51,7 +51,8 @@ pub struct Changes {
 /// How a program ended.
 #[derive(Debug)]
 pub struct Finished {
-    line: String,
+    /// Its command line, for messages.
+    pub line: String,
     /// Its status.
     pub status: ExitStatus,
     /// What it wrote to standard output, at most the last 64 KiB; empty if that was not captured.

@@ -109,13 +109,21 @@ impl Mount {
             .map_err(|source| refused("overlay", target, source))
     }
 
-    /// The directory `source`, seen at `target` too, without what is mounted below it (D38).
+    /// The directory `source`, seen at `target` too, without what is mounted below it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn bind(source: &Path, target: &Path) -> Result<Self> {
+        mount_bind(source, target).map_err(|error| Error::io("mount", source, error))?;
+        Ok(Self { target: target.to_owned() })
+    }
+
+    /// The same, read-only (D38).
     ///
     /// # Errors
     /// The kernel's.
     pub fn bind_read_only(source: &Path, target: &Path) -> Result<Self> {
-        mount_bind(source, target).map_err(|error| Error::io("mount", source, error))?;
-        let bound = Self { target: target.to_owned() };
+        let bound = Self::bind(source, target)?;
         mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, c"")
             .map_err(|error| Error::io("make a read-only view of", source, error))?;
         Ok(bound)

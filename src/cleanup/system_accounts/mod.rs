@@ -4,6 +4,9 @@
 //! The result is that of the original, file for file; so are modes and owners. What it fails on is
 //! tolerated where no account can leak by it (U5): see `entries`.
 
+use rustix::fs::{Mode, mkdirat};
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 use crate::sys::confined::{Attributes, Root};
 
@@ -32,6 +35,7 @@ pub fn keep_system_accounts(root: &Root, ranges: &Ranges) -> Result<()> {
     let users = entries::read::<User>(&root.shown(PASSWD), &required(root, PASSWD)?);
     let groups = entries::read::<Group>(&root.shown(GROUP), &required(root, GROUP)?);
     let (uid, gid) = owner_of_shadow(root, &groups)?;
+    working_folders(root)?;
     let Databases { passwd, group, shadow, gshadow } =
         reduce::reduce(&root.shown(PASSWD), users, groups, ranges);
     let secret = Attributes { mode: 0o640, uid, gid };
@@ -40,6 +44,29 @@ pub fn keep_system_accounts(root: &Root, ranges: &Ranges) -> Result<()> {
     root.replace(SHADOW, &shadow, secret)?;
     root.replace(GSHADOW, &gshadow, secret)?;
     remove_copies(root)
+}
+
+/// What the original works with, and leaves: by default only that there is a `tmp` reaches the image (I21,
+/// S27).
+fn working_folders(root: &Root) -> Result<()> {
+    make_directory(root, "tmp")?;
+    let Some(tmp) = root.dir("tmp")? else { return Ok(()) };
+    for name in ["pwempty", "pwmerged"] {
+        make_directory(&tmp, name)?;
+    }
+    let Some(empty) = tmp.dir("pwempty")? else { return Ok(()) };
+    for name in ["passwd", "group"] {
+        empty.replace(name, b"", Attributes::of_root(0o644))?;
+    }
+    Ok(())
+}
+
+/// Makes a directory, unless something has its name.
+fn make_directory(parent: &Root, name: &str) -> Result<()> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(source) => Err(Error::io("make the directory", parent.shown(name), source)),
+    }
 }
 
 fn required(root: &Root, path: &str) -> Result<Vec<u8>> {
