@@ -1,6 +1,7 @@
 //! A file or block device with file systems on it, and the parts that can be mounted from it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
@@ -23,6 +24,8 @@ pub struct Disk {
     mapped: Vec<(Id, MappedDevice)>,
     loops: Vec<(u64, u64, LoopDevice)>,
     content: VmDisk,
+    /// The file of the disk, if it is to be written to.
+    writable: Option<File>,
     name: PathBuf,
     /// Its volumes; a disk without partitions is one.
     volumes: Vec<Volume>,
@@ -50,7 +53,25 @@ impl Disk {
             },
             None => found_by_content(region, path)?,
         };
-        Ok(Self { mapped: Vec::new(), loops: Vec::new(), content, name: path.to_owned(), volumes })
+        Ok(Self {
+            mapped: Vec::new(),
+            loops: Vec::new(),
+            content,
+            writable: None,
+            name: path.to_owned(),
+            volumes,
+        })
+    }
+
+    /// Has what is mounted from now on write to the disk; nothing of it may be mounted (S27).
+    ///
+    /// # Errors
+    /// When it is not raw, or cannot be written to.
+    pub fn write_to_it(&mut self) -> Result<()> {
+        self.writable = Some(self.content.writable()?);
+        self.mapped.clear();
+        self.loops.clear();
+        Ok(())
     }
 
     /// Its name for messages.
@@ -171,7 +192,11 @@ impl Disk {
             return Ok(device.path().to_owned());
         }
         let base = self.content.region()?.start;
-        let device = LoopDevice::attach(self.content.file(), &self.name, base.saturating_add(start), size)?;
+        let start_in_file = base.saturating_add(start);
+        let device = match &self.writable {
+            Some(file) => LoopDevice::attach_writable(file, &self.name, start_in_file, size)?,
+            None => LoopDevice::attach(self.content.file(), &self.name, start_in_file, size)?,
+        };
         let path = device.path().to_owned();
         self.loops.push((start, size, device));
         Ok(path)

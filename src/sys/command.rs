@@ -100,6 +100,22 @@ impl Command {
         self
     }
 
+    /// Gives it our standard input, and has it take part in what the terminal does with us: a shell that
+    /// somebody types into.
+    #[must_use]
+    pub fn interactive(mut self) -> Self {
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        self.inner.stdin(Stdio::inherit()).process_group(group);
+        self
+    }
+
+    /// The directory that it starts in.
+    #[must_use]
+    pub fn current_dir(mut self, directory: &std::path::Path) -> Self {
+        self.inner.current_dir(directory);
+        self
+    }
+
     /// Sets a variable in its environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -212,6 +228,16 @@ impl Command {
     /// As for [`Command::status`].
     pub fn quiet(self) -> Result<Finished> {
         self.finish(Stdio::null(), Stdio::inherit())
+    }
+
+    /// Runs it with our standard error, to which its standard output goes, too.
+    ///
+    /// # Errors
+    /// As for [`Command::status`].
+    pub fn to_errors(self) -> Result<Finished> {
+        let errors = std::io::stderr().as_fd().try_clone_to_owned();
+        let errors = errors.map_err(|source| Error::action("use standard error", reason(&source)))?;
+        self.finish(Stdio::from(errors), Stdio::inherit())
     }
 
     /// Runs it with our standard output, and keeps what it writes to standard error.
