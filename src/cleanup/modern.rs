@@ -80,6 +80,11 @@ impl Cleanup {
         TASKS.iter().map(|task| (task.name, !self.omitted.contains(&task.step)))
     }
 
+    /// Whether a step will be taken.
+    pub fn takes(&self, step: Step) -> bool {
+        !self.omitted.contains(&step)
+    }
+
     /// Cleans `root`, a writable view. Its [name](Root::name) is that of the source. Nothing of the root is
     /// run, and no link in it leads out of it.
     ///

@@ -13,8 +13,9 @@ use std::time::Instant;
 use super::kernels::KernelApplet;
 use super::outcome::Outcome;
 use crate::cleanup::modern::Cleaned;
+use crate::cleanup::system_accounts;
 use crate::config::modern::ImageRequest;
-use crate::config::settings::ImageSettings;
+use crate::config::settings::{ImageSettings, Step};
 use crate::engine;
 use crate::error::Result;
 use crate::publish::{Image, ImageFolder};
@@ -79,6 +80,9 @@ fn tell(
     let plan =
         Plan::new(source, image, &opened, settings, &kernels.settings(kernel_initrd(site).as_deref())?)?;
     plan.kernel.warn();
+    if plan.cleanup.as_ref().is_some_and(|cleanup| cleanup.takes(Step::Users)) {
+        system_accounts::check(&Root::open(opened.view.root())?.known_as(&source.path))?;
+    }
     let mut estimate = None;
     if let Some(writing) = &plan.writing {
         image.check(writing.keep)?;
@@ -127,6 +131,7 @@ impl Run<'_> {
         let start = Instant::now();
         if let Some(Written { engine, findings }) = self.build(&mut folder)? {
             self.kernels.run(self.image.current.as_os_str(), kernel_initrd(self.site).as_deref())?;
+            self.site.debug_messages();
             if settings.json {
                 let outcome = Outcome::of(self.source.name.clone(), self.image, start.elapsed())?;
                 report::result(&outcome.made(self.source.path.clone(), engine).audited(findings).json())?;
@@ -142,7 +147,7 @@ impl Run<'_> {
         let opened = Opened::new(self.source, &settings, Packages::Locked)?;
         let kernels = self.kernels.settings(kernel_initrd(self.site).as_deref())?;
         let mut plan = Plan::new(self.source, self.image, &opened, &settings, &kernels)?;
-        plan.parts.iter().for_each(|part| log::info!("{}", part.told()));
+        plan.parts.iter().for_each(|part| log::info!("{}", part.announced()));
         plan.kernel.warn();
         let done = self.carry_out(&mut plan, &opened, folder);
         if let Err(error) = &done {

@@ -76,6 +76,7 @@ impl KernelApplet {
     /// # Errors
     /// When one fails.
     pub fn before(&mut self) -> Result<()> {
+        self.site.debug_messages();
         self.site.run_hooks(When::Before)
     }
 

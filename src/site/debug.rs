@@ -14,9 +14,13 @@ use crate::sys::signals;
 static OPENED: AtomicBool = AtomicBool::new(false);
 
 impl Site {
-    /// Shows debug messages from now on if LTSP_DEBUG asks for them: those of the front end itself, or of an
-    /// applet.
-    pub(super) fn debug_messages(&self, applet: &str) {
+    /// From now on, the debug messages are those of this applet: they are shown if LTSP_DEBUG asks for them.
+    pub fn debug_messages(&self) {
+        self.debug_messages_of(self.applet);
+    }
+
+    /// The same of the front end itself.
+    pub(super) fn debug_messages_of(&self, applet: &str) {
         report::debug(&self.variables.get("LTSP_DEBUG").unwrap_or_default().to_string_lossy(), applet);
     }
 

@@ -44,11 +44,11 @@ impl Site {
             last: None,
         };
         modern::locale(&mut site.variables);
-        site.debug_messages("ltsp");
+        site.debug_messages_of("ltsp");
         site.front_end(start, places)?;
         network::facts(places.system, &mut site.variables);
         site.configure(start, places)?;
-        site.debug_messages(start.applet);
+        site.debug_messages();
         site.drop_ins = drop_ins::list(&drop_ins::folders(places.run, places.etc, "server", start.applet))?;
         if !start.dry_run {
             site.load_drop_ins()?;

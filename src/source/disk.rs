@@ -123,6 +123,9 @@ impl Disk {
                 error.hint(format!("choose one: {},partition=GROUP/VOLUME", shown(&self.name)))
             }
             Some(_) => error.hint(format!("choose one: {},partition=NUMBER", shown(&self.name))),
+            None if self.volumes.iter().any(Volume::is_truncated) => {
+                error.hint("copy it again from where it came from")
+            }
             None => error,
         }
     }
@@ -232,6 +235,10 @@ fn found_by_content(region: Region<'_>, path: &Path) -> Result<Vec<Volume>> {
             packed.command,
             crate::sys::command::quoted(path.as_os_str())
         )),
+        Content::Swap | Content::Empty | Content::Unknown => error.hint(
+            "give a disk that a system is installed on (raw, qcow2, VDI, VMDK, VHD or VHDX), or a file system; \
+             `blkid -p` tells what is known of it",
+        ),
         _ => error,
     })
 }

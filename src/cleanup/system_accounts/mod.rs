@@ -42,6 +42,15 @@ pub fn keep_system_accounts(root: &Root, ranges: &Ranges) -> Result<()> {
     remove_copies(root)
 }
 
+/// Whether a root has what [`keep_system_accounts`] needs.
+///
+/// # Errors
+/// When it has not: then it is no root file system.
+pub fn check(root: &Root) -> Result<()> {
+    required(root, PASSWD)?;
+    required(root, GROUP).map(drop)
+}
+
 fn required(root: &Root, path: &str) -> Result<Vec<u8>> {
     if let Some(content) = root.read(path)? {
         return Ok(content);

@@ -159,6 +159,9 @@ pub(super) fn main(globals: &Globals, words: Vec<OsString>) -> Outcome {
     if json {
         report::keep_output_for_results();
     }
+    if dry_run {
+        report::keep_debug_log(Some("0")); // that of the last real run stays
+    }
     let output = if json { Output::Errors } else { Output::Ours };
 
     // The shell of drop-in scripts has to see what is mounted for the image. Hooks alone are better off
@@ -197,6 +200,7 @@ fn work(
     // A mistake that only the kernel step would meet is told before the long work.
     let places = super::places();
     let mut kernels = KernelApplet::load(globals, places, output, request.dry_run, site.environment())?;
+    site.debug_messages();
     if private_mounts {
         namespace::private_mounts()?;
     }

@@ -1,5 +1,7 @@
 //! A plan for people and for programs to read (`--dry-run`).
 
+use std::path::PathBuf;
+
 use super::plan::{Kernel, Part, Plan, place, words};
 use super::writing::Writing;
 use crate::config::settings::Audit;
@@ -31,7 +33,10 @@ impl Plan {
             format!("{} is left out: {} ({})", place(&mount.place), shown(&mount.path), shown(&mount.fstype))
         });
         facts.push(("", left_out.collect()));
-        let locked = |lock| format!("are kept as they are meanwhile, by a lock in {}", shown(lock));
+        let locked = |lock: &PathBuf| match lock.is_dir() {
+            false => "may change meanwhile: there is no dpkg that could be locked".to_owned(),
+            true => format!("are kept as they are meanwhile, by a lock in {}", shown(lock)),
+        };
         facts.push(("packages", self.lock.iter().map(locked).collect()));
         facts.push(("changes", vec![self.changes()]));
         facts.push(("cleanup", self.cleanup_told()));
@@ -164,7 +169,14 @@ impl Plan {
 }
 
 impl Part {
-    pub fn told(&self) -> String {
+    /// For a line of its own.
+    pub fn announced(&self) -> String {
+        let told = self.told();
+        let (place, what) = told.split_once(": ").unwrap_or((&told, ""));
+        format!("{place} of the image: {what}")
+    }
+
+    fn told(&self) -> String {
         let options = self.options.as_deref().map(|options| format!(", mounted with {options}"));
         let by = self.by.map(|by| format!(", {by}"));
         format!(
