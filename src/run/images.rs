@@ -53,7 +53,9 @@ pub fn run(
         ImageFolder::check(&settings.base_dir)?;
         for source in &sources {
             signals::check()?;
-            tell(settings, site, kernels, source, &Image::new(&images, &source.name))?;
+            let image = Image::new(&images, &source.name);
+            image.check(settings.keep)?;
+            tell(settings, site, kernels, source, &image)?;
         }
         return Ok(());
     }
@@ -62,6 +64,7 @@ pub fn run(
         // As typed, which is in the order of what is found; without operands the name is.
         let list = settings.sources.get(number).unwrap_or(&source.name);
         let image = Image::new(&images, &source.name);
+        image.check(settings.keep)?;
         let mut run = Run { request, site, kernels, source, list, image: &image };
         run.one(settings)?;
     }
@@ -85,7 +88,6 @@ fn tell(
     }
     let mut estimate = None;
     if let Some(writing) = &plan.writing {
-        image.check(writing.keep)?;
         let found = Estimate::of(opened.view.root(), &writing.excludes(), true)?;
         found.check(&image.temporary)?;
         estimate = Some(found);

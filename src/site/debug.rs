@@ -38,7 +38,7 @@ impl Site {
         }
         log::error!("{failure}");
         log::warn!("DEBUG_SHELL: the run ends when this shell does; what is mounted is visible in it alone");
-        let mut command = Command::new("/bin/sh").interactive().env("PS1", "debug:$PWD\\$ ");
+        let mut command = Command::interactive("/bin/sh").env("PS1", "debug:$PWD\\$ ");
         for (name, value) in self.environment() {
             command = command.env(name, value);
         }

@@ -63,8 +63,21 @@ pub struct Finished {
 impl Command {
     /// A program by its name, looked for in `PATH`, or by its path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Self::in_our_group(program);
+        command.inner.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// A program that somebody types into: it has our standard input, and what comes from a terminal for us
+    /// comes for it, too.
+    pub fn interactive(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Self::in_our_group(program);
+        command.inner.stdin(Stdio::inherit());
+        command
+    }
+
+    fn in_our_group(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
-        inner.stdin(Stdio::null()).process_group(0);
         if std::env::var_os("PATH").is_none() {
             inner.env("PATH", USUAL_PATH);
         }
@@ -97,15 +110,6 @@ impl Command {
     #[must_use]
     pub fn inherit_stdin(mut self) -> Self {
         self.inner.stdin(Stdio::inherit());
-        self
-    }
-
-    /// Gives it our standard input, and has it take part in what the terminal does with us: a shell that
-    /// somebody types into.
-    #[must_use]
-    pub fn interactive(mut self) -> Self {
-        let group = rustix::process::getpgrp().as_raw_nonzero().get();
-        self.inner.stdin(Stdio::inherit()).process_group(group);
         self
     }
 
@@ -350,6 +354,7 @@ fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
                 let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timespec(GRACE)));
             }
             let _ = kill_process_group(pid, Signal::KILL);
+            let _ = child.kill(); // one in our own group
             child.wait().map_err(failed)?;
             return Err(interrupted);
         }
