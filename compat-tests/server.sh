@@ -27,7 +27,7 @@ install -m 0755 "$program" usr/local/sbin/ltsp
 mkdir -p srv/ltsp srv/tftp etc/ssh etc/NetworkManager/system-connections home/alice boot var/log/site
 echo 'alice:x:1000:1000::/home/alice:/bin/bash' >>etc/passwd
 echo 'alice:x:1000:' >>etc/group
-echo 'alice:$y$j9T$salt$hash:19000:0:99999:7:::' >>etc/shadow
+echo 'alice:hash:19000:0:99999:7:::' >>etc/shadow
 echo 'UUID=1234 / ext4 defaults 0 1' >etc/fstab
 echo 0123456789abcdef0123456789abcdef >etc/machine-id
 echo 'psk=secret' >etc/NetworkManager/system-connections/wlan
@@ -50,9 +50,9 @@ for part in boot var usr; do
     disk "$part" "$folder/$part"
 done
 disk root "$tree"
-rm -rf "$tree" "$folder/boot" "$folder/var" "$folder/usr"
-
 cd "$folder"
+rm -rf "$tree" boot var usr
+
 mkdir "$server" "$disks"
 mount -o loop "$folder/root.ext4" "$server"
 for part in boot var usr; do mount -o loop "$folder/$part.ext4" "$server/$part"; done
