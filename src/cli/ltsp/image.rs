@@ -143,8 +143,9 @@ Examples:
   ltsp image --revert debian
 
 Settings: these variables, and ADD_IMAGE_EXCLUDES, ALL_IMAGES, BASE_DIR,
-OMIT_FUNCTIONS, OMIT_IMAGE_EXCLUDES, OVERLAY, RPI_IMAGE, TFTP_DIR, PRE_IMAGE_*
-and POST_IMAGE_*, in the environment or in /etc/ltsp/ltsp.conf.
+DEBUG_SHELL, LTSP_DEBUG, OMIT_FUNCTIONS, OMIT_IMAGE_EXCLUDES, OVERLAY,
+RPI_IMAGE, TFTP_DIR, PRE_IMAGE_* and POST_IMAGE_*, in the environment or in
+/etc/ltsp/ltsp.conf.
 See ltsp(8) and ltsp-image(8).
 ",
         help::options(OPTIONS)
