@@ -171,21 +171,17 @@ impl Plan {
 impl Part {
     /// For a line of its own.
     pub fn announced(&self) -> String {
-        let told = self.told();
-        let (place, what) = told.split_once(": ").unwrap_or((&told, ""));
-        format!("{place} of the image: {what}")
+        format!("{} of the image: {}", place(&self.place), self.described())
     }
 
     fn told(&self) -> String {
+        format!("{}: {}", place(&self.place), self.described())
+    }
+
+    fn described(&self) -> String {
         let options = self.options.as_deref().map(|options| format!(", mounted with {options}"));
         let by = self.by.map(|by| format!(", {by}"));
-        format!(
-            "{}: {}{}{}",
-            place(&self.place),
-            self.what,
-            options.unwrap_or_default(),
-            by.unwrap_or_default()
-        )
+        format!("{}{}{}", self.what, options.unwrap_or_default(), by.unwrap_or_default())
     }
 }
 
