@@ -16,7 +16,11 @@ pub struct Case {
     _rules: IgnoredAny,
     #[serde(default)]
     pub setup: Setup,
+    #[serde(default)]
     pub argv: Vec<String>,
+    /// Lines of shell, run one after another instead of `argv`, each with a status and output of its own.
+    #[serde(default)]
+    pub commands: Vec<String>,
     pub signal: Option<SignalPlan>,
     /// Seconds until the program is killed.
     #[serde(default = "sixty_seconds")]
@@ -29,7 +33,9 @@ pub struct Case {
     pub keep: Vec<String>,
     #[serde(default)]
     pub observe: Observe,
-    expect: Map<String, Value>,
+    /// In a live case only the least that the original must show, to prove that the case is about what it says.
+    #[serde(default)]
+    pub expect: Map<String, Value>,
     #[serde(default)]
     ignore: Vec<String>,
     #[serde(default)]
@@ -99,10 +105,24 @@ impl Case {
     }
 
     pub fn expectation(&self, standard: Standard) -> Expectation {
-        let mut expected = match (standard, &self.observed_original) {
+        let expected = match (standard, &self.observed_original) {
             (Standard::Original, Some(observed)) => observed.clone(),
             _ => self.expect.clone(),
         };
+        self.expectation_of(expected, standard)
+    }
+
+    /// What is expected of a replacement where the original, in this run of it, has shown this.
+    pub fn live_expectation(&self, original: &Value) -> Expectation {
+        let mut expected = original.clone();
+        if let Some(deviation) = &self.deviation {
+            patch(&mut expected, &Value::Object(deviation.expect.clone()));
+        }
+        let expected = expected.as_object().cloned().unwrap_or_default();
+        self.expectation_of(expected, Standard::Replacement)
+    }
+
+    fn expectation_of(&self, mut expected: Map<String, Value>, standard: Standard) -> Expectation {
         let mut ignore = self.ignore.clone();
         let mut mentions =
             [self.stdout_mentions.clone(), self.stderr_mentions.clone(), self.output_mentions.clone()];
@@ -126,6 +146,22 @@ impl Case {
             stderr_lines: self.stderr_lines.clone(),
             never: if standard == Standard::Replacement { &NEVER } else { &[] },
         }
+    }
+}
+
+/// Applies a JSON merge patch (RFC 7396): objects merge, `null` removes, everything else replaces.
+fn patch(value: &mut Value, change: &Value) {
+    match (value, change) {
+        (Value::Object(value), Value::Object(change)) => {
+            for (name, change) in change {
+                if change.is_null() {
+                    value.remove(name);
+                } else {
+                    patch(value.entry(name.clone()).or_insert(Value::Null), change);
+                }
+            }
+        }
+        (value, change) => *value = change.clone(),
     }
 }
 

@@ -100,7 +100,8 @@ fn is_failure(exit: &Value) -> bool {
     }
 }
 
-fn step(way: &str, name: &str) -> String {
+/// The way down to `name`.
+pub fn step(way: &str, name: &str) -> String {
     if way.is_empty() { name.to_owned() } else { format!("{way}{STEP}{name}") }
 }
 

@@ -64,6 +64,10 @@ fn tmp_on_disk() -> Result<()> {
 
 /// Puts a `losetup` in the place of the real one whose `-P` also works where the kernel knows no partition
 /// tables and nobody makes nodes for partitions.
+///
+/// The original asks for a free device first and attaches the file to it afterwards. Meanwhile any program on
+/// this computer may have taken that device, so the names that this `losetup` offers as free exist on this
+/// machine only, and become links to the device that the kernel allots when the file is attached.
 fn scan_partitions() -> Result<()> {
     let losetup = Path::new("/usr/sbin/losetup");
     let real = Path::new(STAGE).join("losetup");
@@ -74,22 +78,40 @@ fn scan_partitions() -> Result<()> {
 }
 
 const LOSETUP: &str = r#"#!/bin/sh
-@REAL@ "$@" || exit
+if [ "$*" = -f ]; then
+    number=1000
+    while [ -L "/dev/loop$number" ]; do number=$((number + 1)); done
+    echo "/dev/loop$number"
+    exit
+fi
 for word; do
     case $word in
         --*) ;;
         -*P*) scan=yes ;;
         -*d*) scan=no ;;
+        /dev/loop????) offered=$word ;;
         /dev/loop*) device=$word ;;
+        *) file=$word ;;
     esac
 done
+if [ -n "$offered" ] && [ "$scan" = yes ]; then
+    device=$(@REAL@ --find --show --read-only --partscan "$file") || exit
+    ln -s "${device##*/}" "$offered"
+elif [ -n "$offered" ]; then
+    @REAL@ -d "$(readlink -f "$offered")" || exit
+    rm -f "$offered" "$offered"p*
+    exit
+else
+    @REAL@ "$@" || exit
+fi
 [ -n "$scan" ] && [ -n "$device" ] || exit 0
-rm -f "$device"p*
+shown=${offered:-$device}
+rm -f "$shown"p*
 [ "$scan" = yes ] || exit 0
 name=${device##*/}
 # Fails where the kernel has found them itself.
 partx -a "$device" 2>/dev/null
 for partition in "/sys/block/$name/$name"p*; do
-    [ ! -e "$partition/dev" ] || mknod "/dev/${partition##*/}" b $(tr : ' ' <"$partition/dev")
+    [ ! -e "$partition/dev" ] || mknod "$shown${partition#"/sys/block/$name/$name"}" b $(tr : ' ' <"$partition/dev")
 done
 "#;

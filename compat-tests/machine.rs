@@ -80,6 +80,13 @@ pub struct Plan {
     pub programs: Programs,
 }
 
+impl Plan {
+    /// The same machine with the programs of its package.
+    pub fn of_original(&self) -> Self {
+        Self { root: self.root.clone(), mount_point: self.mount_point.clone(), programs: Programs::Stock }
+    }
+}
+
 /// The untouched directories below the machine's writable layer, topmost first.
 pub type LowerDirectories = Vec<fs::File>;
 

@@ -11,7 +11,7 @@
 //! 5. [`world`], [`equipment`], [`disk`], [`entry`], [`stand_ins`]: the setup of the case;
 //! 6. [`program`], [`signal`]: one run of the command line;
 //! 7. [`leftovers`], [`snapshot`], [`image`], [`observe`]: what is there afterwards;
-//! 8. [`compare`]: against what the case expects.
+//! 8. [`compare`]: against what the case expects; [`live`]: against a run of the original.
 //!
 //! [`self_test`] plants differences that must be found. [`encoding`] is base64 and the like, [`ordered`]
 //! a JSON object in the order of its file.
@@ -48,6 +48,7 @@ mod observe;
 mod snapshot;
 
 mod compare;
+mod live;
 
 mod self_test;
 

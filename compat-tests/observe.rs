@@ -66,9 +66,13 @@ impl Observer<'_> {
             drop(seen);
         }
         let mut observed = Map::new();
-        observed.insert("exit".into(), finished.exit.clone());
-        observed.insert("stdout_empty".into(), json!(finished.stdout.is_empty()));
-        observed.insert("stderr_empty".into(), json!(finished.stderr.is_empty()));
+        if finished.commands.is_empty() {
+            observed.insert("exit".into(), finished.exit.clone());
+            observed.insert("stdout_empty".into(), json!(finished.stdout.is_empty()));
+            observed.insert("stderr_empty".into(), json!(finished.stderr.is_empty()));
+        } else {
+            observed.insert("commands".into(), Value::Object(finished.commands.clone()));
+        }
         observed.insert("images".into(), Value::Object(images));
         observed.insert("files".into(), Value::Object(files));
         observed.insert("elsewhere".into(), Value::Object(elsewhere));

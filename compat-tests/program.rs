@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ltsp_core::error::{During, Error, Result};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, kill_process_group, umask};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::case::Case;
 use crate::entry::octal;
@@ -24,25 +24,56 @@ pub struct Finished {
     pub exit: Value,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// The same of each of the case's `commands`, by its text.
+    pub commands: Map<String, Value>,
 }
 
-/// Runs the case's command line to its end.
+/// Runs the case's command line, or its `commands`, to the end.
 ///
 /// # Errors
-/// It cannot be started; a program that fails is no error.
+/// Something cannot be started; a program that fails is no error.
 pub fn run(case: &Case, shims: Option<&Recorder>) -> Result<Finished> {
+    if case.commands.is_empty() {
+        return run_one(case, &case.argv, shims);
+    }
+    let (mut stdout, mut stderr, mut commands) = (Vec::new(), Vec::new(), Map::new());
+    let mut exit = Value::Null;
+    for line in &case.commands {
+        let one = run_one(case, &["sh".to_owned(), "-c".to_owned(), line.clone()], shims)?;
+        for (all, new) in [(&mut stdout, &one.stdout), (&mut stderr, &one.stderr)] {
+            all.extend(format!("[{line}]\n").bytes());
+            all.extend(new);
+        }
+        let seen = json!({
+            "exit": one.exit, "stdout_empty": one.stdout.is_empty(), "stderr_empty": one.stderr.is_empty(),
+        });
+        if commands.insert(line.clone(), seen).is_some() {
+            return Err(Error::new("run", line, "the case has this command twice"));
+        }
+        exit = one.exit;
+    }
+    Ok(Finished { exit, stdout, stderr, commands })
+}
+
+/// The longest pause between two looks at the program that counts as time in which it could run.
+const TICK: Duration = Duration::from_millis(500);
+
+fn run_one(case: &Case, argv: &[String], shims: Option<&Recorder>) -> Result<Finished> {
     let (stdout, stderr) = (Path::new(STAGE).join("stdout"), Path::new(STAGE).join("stderr"));
     let mut pending = case.signal.as_ref().map(Pending::new).transpose()?;
-    let started = Instant::now();
-    let mut child = start(case, shims, &stdout, &stderr)?;
+    // Only time in which this program runs, too, counts: a computer may sleep meanwhile.
+    let (mut last, mut elapsed) = (Instant::now(), Duration::ZERO);
+    let mut child = start(case, argv, shims, &stdout, &stderr)?;
     let pid = Pid::from_child(&child);
     let limit = Duration::from_secs_f64(case.timeout);
 
     let exit = loop {
-        if let Some(status) = child.try_wait().during("wait for", &case.argv[0])? {
+        if let Some(status) = child.try_wait().during("wait for", "the program")? {
             break described(status);
         }
-        if started.elapsed() > limit {
+        elapsed += last.elapsed().min(TICK);
+        last = Instant::now();
+        if elapsed > limit {
             break end(&mut child, pid)?;
         }
         if let Some(signal) = &mut pending {
@@ -58,13 +89,20 @@ pub fn run(case: &Case, shims: Option<&Recorder>) -> Result<Finished> {
         exit,
         stdout: fs::read(&stdout).during("read", &stdout)?,
         stderr: fs::read(&stderr).during("read", &stderr)?,
+        commands: Map::new(),
     })
 }
 
-fn start(case: &Case, shims: Option<&Recorder>, stdout: &Path, stderr: &Path) -> Result<Child> {
+fn start(
+    case: &Case,
+    argv: &[String],
+    shims: Option<&Recorder>,
+    stdout: &Path,
+    stderr: &Path,
+) -> Result<Child> {
     let setup = &case.setup;
     let (program, arguments) =
-        case.argv.split_first().ok_or_else(|| Error::said("the case has no command line"))?;
+        argv.split_first().ok_or_else(|| Error::said("the case has no command line"))?;
     let mut command = Command::new(program);
     command
         .args(arguments)

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::suite::{Check, Verdict};
+use crate::suite::{Basis, Check};
 use crate::variants::merge;
 
 /// The recorded case whose expectation is used.
@@ -259,6 +259,49 @@ fn with_other_cases(basis: &Value) -> Vec<Check> {
     checks.iter().map(|(name, line, reported, change)| check(basis, name, line, reported, change)).collect()
 }
 
+/// Live cases in which both do the same, or not.
+pub fn live_checks() -> Vec<Check> {
+    let check = |name: &str, change: Value, reports: &[&str]| {
+        let mut case = json!({"id": name, "title": "", "argv": ["true"], "expect": {"exit": 0}});
+        merge(&mut case, &change);
+        Check {
+            name: format!("live/self-test-{name}"),
+            title: if reports.is_empty() { "is accepted" } else { "is reported" }.to_owned(),
+            case: case.to_string(),
+            basis: Basis::Live,
+            reports: reports.iter().map(|start| (*start).to_owned()).collect(),
+        }
+    };
+    vec![
+        check("same", json!({}), &[]),
+        check(
+            "least",
+            json!({"expect": {"exit": 2, "unmounted": []}}),
+            &["the original: exit: expected 2, observed 0", "the original does not show unmounted"],
+        ),
+        check(
+            "deviation",
+            json!({"deviation": {"reason": "", "expect": {"exit": 3}}}),
+            &["exit: expected 3"],
+        ),
+        check(
+            "content",
+            json!({"argv": ["sh", "-c", "ltsp --version > /etc/ltsp/version"], "setup": {"dirs": ["/etc/ltsp"]}}),
+            &["files > /etc/ltsp/version > size:", "files > /etc/ltsp/version > text:"],
+        ),
+        check(
+            "command",
+            // Only the original's is a link.
+            json!({"commands": ["true", "readlink /usr/sbin/ltsp"], "expect": {"exit": 0}}),
+            &[
+                "the original does not show exit",
+                "commands > readlink /usr/sbin/ltsp > exit: expected 0, observed 1",
+                "commands > readlink /usr/sbin/ltsp > stdout_empty: expected false, observed true",
+            ],
+        ),
+    ]
+}
+
 fn check(basis: &Value, name: &str, line: &str, reported: &[&str], change: &Value) -> Check {
     let mut case = basis.clone();
     case["argv"] = json!(["sh", "-c", format!("{RIGHT}{line}")]);
@@ -271,6 +314,7 @@ fn check(basis: &Value, name: &str, line: &str, reported: &[&str], change: &Valu
         name: format!("self-test-{name}"),
         title: title.to_owned(),
         case: case.to_string(),
-        verdict: Verdict::Reports(reported.iter().map(|start| (*start).to_owned()).collect()),
+        basis: Basis::Case,
+        reports: reported.iter().map(|start| (*start).to_owned()).collect(),
     }
 }

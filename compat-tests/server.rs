@@ -105,7 +105,7 @@ fn an_image_of_a_server_is_planned_and_then_holds_its_own_file_systems() {
     let places: Vec<&Value> = plan["parts"].as_array().unwrap().iter().map(|part| &part["place"]).collect();
     assert_eq!(places, ["/", "/boot", "/usr", "/var"]);
     assert_eq!(plan["path"], json!(format!("/srv/ltsp/images/{name}.img")));
-    assert_eq!(plan["lock"], "/var/lib/dpkg");
+    assert_eq!(plan["lock"], "/var/lib/dpkg/lock");
     assert_eq!(plan["kernel"]["kernel"], "/boot/vmlinuz-6.1.0-9-amd64");
     let text = server.text("plan.text");
     for line in ["/usr: /usr (ext4), mounted there", "all that is in /srv/ltsp"] {

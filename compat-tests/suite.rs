@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::case::{Case, Standard};
 use crate::compare::differences;
+use crate::live;
 use crate::machine::{Plan, Programs};
 use crate::options::Options;
 use crate::root_fs::Recipe;
@@ -24,14 +25,19 @@ pub struct Check {
     pub title: String,
     /// The text of the case.
     pub case: String,
-    pub verdict: Verdict,
+    pub basis: Basis,
+    /// The differences that must be found, no more and no fewer; each begins as given here. None but in tests of
+    /// the runner itself.
+    pub reports: Vec<String>,
 }
 
-pub enum Verdict {
-    /// What is observed is what the case expects.
-    Matches,
-    /// Exactly these differences are found; each begins as given here.
-    Reports(Vec<String>),
+/// What an outcome is compared with.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Basis {
+    /// What the case expects.
+    Case,
+    /// What the installed original shows in a run of its own, on an equal machine.
+    Live,
 }
 
 /// Checks that have one kind of machine.
@@ -74,10 +80,19 @@ pub fn run(options: &Options) -> Result<bool> {
     let mut modern = cases(&tests.join("recorded/ltsp19"))?;
     let of_ltsp19 = modern.iter_mut().chain(&mut ours_modern);
     of_ltsp19.for_each(|check| check.name.insert_str(0, "ltsp19/"));
+    let mut live = if replacement { cases(&tests.join("live"))? } else { Vec::new() };
+    for check in &mut live {
+        check.name.insert_str(0, "live/");
+        check.basis = Basis::Live;
+    }
+    if replacement {
+        live.extend(self_test::live_checks());
+    }
     let mut groups = [
         Group { title: "self-test", machine: Machine::Ltsp5, checks: planted },
         Group { title: "recorded", machine: Machine::Ltsp5, checks: recorded },
         Group { title: "recorded from the modern LTSP", machine: Machine::Ltsp19, checks: modern },
+        Group { title: "live against the modern LTSP", machine: Machine::Ltsp19, checks: live },
         Group { title: "our own", machine: Machine::Ltsp5, checks: ours },
         Group { title: "our own of the modern LTSP", machine: Machine::Ltsp19, checks: ours_modern },
     ];
@@ -120,7 +135,8 @@ fn cases(directory: &Path) -> Result<Vec<Check>> {
         let unreadable = |reason: String| Error::new("read the case", &path, reason);
         for text in variants::expanded(text).map_err(unreadable)? {
             let case = Case::parse(&text).map_err(unreadable)?;
-            checks.push(Check { name: case.id, title: case.title, case: text, verdict: Verdict::Matches });
+            let (name, title) = (case.id, case.title);
+            checks.push(Check { name, title, case: text, basis: Basis::Case, reports: Vec::new() });
         }
     }
     checks.sort_by(|one, other| one.name.cmp(&other.name));
@@ -184,30 +200,39 @@ fn run_all(checks: &[Check], plan: &Plan, trees: &Path, options: &Options) -> Re
 
 fn run_one<'a>(check: &'a Check, plan: &Plan, trees: &Path, standard: Standard) -> Done<'a> {
     let started = Instant::now();
-    let complaints = match sandbox::run(plan, trees, &check.case) {
-        Ok(outcome) => judge(check, standard, &outcome).unwrap_or_else(|reason| vec![reason]),
-        Err(error) => vec![error.to_string()],
-    };
+    let complaints = judge(check, plan, trees, standard).unwrap_or_else(|reason| vec![reason]);
     Done { check, seconds: started.elapsed().as_secs_f64(), complaints }
 }
 
-fn judge(check: &Check, standard: Standard, outcome: &Outcome) -> std::result::Result<Vec<String>, String> {
-    let found = differences(&Case::parse(&check.case)?.expectation(standard), outcome);
-    let mut complaints = match &check.verdict {
-        Verdict::Matches => found,
-        Verdict::Reports(starts) => {
-            let fits = found.len() == starts.len()
-                && found.iter().zip(starts).all(|(difference, start)| difference.starts_with(start));
-            if fits {
-                return Ok(Vec::new());
-            }
-            let wanted = starts.iter().map(|start| format!("was to be reported: {start}"));
-            wanted.chain(found.iter().map(|difference| format!("was reported: {difference}"))).collect()
+/// What is wrong with one check; nothing if it has passed.
+fn judge(
+    check: &Check,
+    plan: &Plan,
+    trees: &Path,
+    standard: Standard,
+) -> std::result::Result<Vec<String>, String> {
+    let run = |plan: &Plan| sandbox::run(plan, trees, &check.case).map_err(|error| error.to_string());
+    let case = Case::parse(&check.case)?;
+    let (found, outcomes) = match check.basis {
+        Basis::Case => {
+            let outcome = run(plan)?;
+            (differences(&case.expectation(standard), &outcome), vec![("", outcome)])
+        }
+        Basis::Live => {
+            let (original, ours) = (run(&plan.of_original())?, run(plan)?);
+            (live::differences(&case, &original, &ours), vec![("original: ", original), ("", ours)])
         }
     };
-    if !complaints.is_empty() {
+    let as_wanted = found.len() == check.reports.len()
+        && found.iter().zip(&check.reports).all(|(difference, start)| difference.starts_with(start));
+    if as_wanted {
+        return Ok(Vec::new());
+    }
+    let wanted = check.reports.iter().map(|start| format!("was to be reported: {start}"));
+    let mut complaints: Vec<String> = wanted.chain(found).collect();
+    for (whose, outcome) in &outcomes {
         for (name, text) in [("standard output", &outcome.stdout), ("standard error", &outcome.stderr)] {
-            complaints.extend(text.lines().map(|line| format!("{name}: {line}")));
+            complaints.extend(text.lines().map(|line| format!("{whose}{name}: {line}")));
         }
     }
     Ok(complaints)

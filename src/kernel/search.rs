@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::settings::KernelRule;
 use crate::error::{Error, Result, shown};
-use crate::kernel::{sed, version_sort};
+use crate::kernel_names::{sed, version_sort};
 use crate::sys::confined::Root;
 use crate::sys::fnmatch;
 
@@ -64,16 +64,25 @@ pub fn find(root: &Root, rules: &[KernelRule]) -> Result<Option<Pair>> {
     for rule in rules {
         let pairs = pairs(root, &rule.glob, |kernel| by_expression(rule, kernel))?;
         if let Some(newest) = newest(pairs) {
-            return Ok(Some(newest));
+            return Ok(usable(newest));
         }
     }
     for row in &ROWS {
         let pairs = pairs(root, row.kernel.as_ref(), |kernel| Ok(row.initrd(kernel)))?;
         if let Some(newest) = newest(pairs) {
-            return Ok(Some(newest));
+            return Ok(usable(newest));
         }
     }
     Ok(None)
+}
+
+/// A pair that decides, unless a blank in the kernel's name makes it count as missing (K13).
+fn usable(pair: Pair) -> Option<Pair> {
+    if pair.kernel.as_os_str().as_bytes().iter().any(|byte| b" \t".contains(byte)) {
+        log::warn!("the kernel {} cannot be used: there is a blank in its name", shown(&pair.kernel));
+        return None;
+    }
+    Some(pair)
 }
 
 /// What there is that may have been meant as kernel or ramdisk, for the message that none was found (U6).
@@ -310,11 +319,15 @@ mod tests {
         }
     }
 
-    // K13, Better
+    // K13
     #[test]
-    fn a_name_with_a_blank_is_a_name() {
-        let files = ["boot/vmlinuz-my own", "boot/initrd.img-my own"];
-        assert_eq!(found(&files, &[]).unwrap().0, "boot/vmlinuz-my own");
+    fn a_kernel_with_a_blank_in_its_name_counts_as_missing() {
+        let files = ["boot/vmlinuz-2 own", "boot/initrd.img-2 own", "boot/vmlinuz-1", "boot/initrd.img-1"];
+        assert_eq!(found(&files, &[]), None);
+        assert_eq!(
+            found(&["boot/vmlinuz", "boot/my initrd"], &[rule("vmlinuz s/vmlinuz/my initrd/")]).unwrap().1,
+            "boot/my initrd"
+        );
     }
 
     // U6

@@ -51,15 +51,15 @@ pub fn run(
     let images = settings.base_dir.join("images");
     if settings.dry_run {
         ImageFolder::check(&settings.base_dir)?;
-        for source in &sources {
+        for source in &sources.found {
             signals::check()?;
             let image = Image::new(&images, &source.name);
             image.check(settings.keep)?;
             tell(settings, site, kernels, source, &image)?;
         }
-        return Ok(());
+        return sources.end();
     }
-    for (number, source) in sources.iter().enumerate() {
+    for (number, source) in sources.found.iter().enumerate() {
         signals::check()?;
         // As typed, which is in the order of what is found; without operands the name is.
         let list = settings.sources.get(number).unwrap_or(&source.name);
@@ -68,7 +68,7 @@ pub fn run(
         let mut run = Run { request, site, kernels, source, list, image: &image };
         run.one(settings)?;
     }
-    Ok(())
+    sources.end()
 }
 
 /// What would be done with one source: all that comes before anything is written.

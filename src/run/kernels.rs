@@ -119,14 +119,14 @@ impl KernelApplet {
 pub fn update(settings: &ModernKernelSettings) -> Result<()> {
     let sources = Lookup::new(&settings.base_dir).sources(&settings.sources, settings.all_images)?;
     let mut menu = false;
-    for source in &sources {
+    for source in &sources.found {
         signals::check()?;
         menu |= one(source, settings)?;
     }
     if menu {
         log::info!("{MENU}");
     }
-    Ok(())
+    sources.end()
 }
 
 /// Whether this image has a kernel for the first time (K6).

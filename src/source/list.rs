@@ -163,6 +163,8 @@ fn set(element: &mut Element, list: &OsStr, name: &[u8], value: &OsStr) -> Resul
         Error::said(format!("in the source list {}, {name}={} {what}", shown(list), shown(value)))
     };
     match name {
+        // Without a value an option is as good as not there.
+        b"partition" if value.is_empty() => element.part = None,
         b"partition" => {
             let part = value.to_str().and_then(part);
             element.part = Some(part.ok_or_else(|| {
@@ -170,7 +172,8 @@ fn set(element: &mut Element, list: &OsStr, name: &[u8], value: &OsStr) -> Resul
                     .hint("give the number that partition tools show, or GROUP/VOLUME for a logical volume")
             })?);
         }
-        b"fstype" if value.is_empty() => return Err(wrong("names no type")),
+        // mount(8) tells the type by the content for this one, and so do we.
+        b"fstype" if value.is_empty() || value == "auto" => element.fstype = None,
         b"fstype" if value == "gpt" => element.fstype = Some(FsType::PartitionTable),
         b"fstype" => element.fstype = Some(FsType::Named(value.to_owned())),
         _ => {
@@ -244,6 +247,9 @@ mod tests {
             ..element("d")
         };
         assert_eq!(found, [first]);
+        for text in ["d,partition=,fstype=,subdir=", "d,fstype=xfs,fstype=auto,subdir=/"] {
+            assert_eq!(parse(text).unwrap(), [element("d")], "{text}");
+        }
         assert_eq!(parse("d,partition").unwrap()[0].options, Some("partition".into()));
     }
 
@@ -256,7 +262,6 @@ mod tests {
             (",,a", "empty element"),
             ("a,,,b", "empty element"),
             ("a,,,,b", "empty element"),
-            ("a,partition=", "partition= is no partition"),
             ("a,partition=0", "partition=0 is no partition"),
             ("a,partition=-1", "is no partition"),
             ("a,partition=+1", "is no partition"),
@@ -264,7 +269,6 @@ mod tests {
             ("a,partition=99999999999", "is no partition"),
             ("a,partition=vg/", "is no partition"),
             ("a,partition=/dev/sda1", "is no partition"),
-            ("a,fstype=", "names no type"),
             ("disk,noatime,partition=3", "partition=3 stands behind the mount option noatime"),
         ] {
             let error = parse(text).unwrap_err().to_string();

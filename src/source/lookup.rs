@@ -23,6 +23,23 @@ pub struct Found {
     pub name: OsString,
 }
 
+/// What several operands mean.
+#[derive(Debug)]
+pub struct Sources {
+    /// In the order of the operands, up to the first that means nothing.
+    pub found: Vec<Found>,
+    /// What is wrong with the next one. The sources before it are worked on all the same (I3).
+    pub mistake: Option<Error>,
+}
+
+impl Sources {
+    /// # Errors
+    /// When there is a mistake.
+    pub fn end(self) -> Result<()> {
+        self.mistake.map_or(Ok(()), Err)
+    }
+}
+
 /// Where names are looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
@@ -39,15 +56,17 @@ impl<'a> Lookup<'a> {
     /// has to be no more than three unless `all` says that this is meant (S19).
     ///
     /// # Errors
-    /// When an operand names nothing (with what was searched), has a name that cannot be used, or two of
-    /// them would become one image; or when there are too many without operands.
-    pub fn sources(&self, operands: &[OsString], all: bool) -> Result<Vec<Found>> {
+    /// When two operands would become one image, or there are too many without operands.
+    pub fn sources(&self, operands: &[OsString], all: bool) -> Result<Sources> {
         if operands.is_empty() {
-            return self.everything(all);
+            return Ok(Sources { found: self.everything(all)?, mistake: None });
         }
         let mut found: Vec<Found> = Vec::new();
         for operand in operands {
-            let source = self.source(operand)?;
+            let source = match self.source(operand) {
+                Ok(source) => source,
+                Err(error) => return Ok(Sources { found, mistake: Some(error) }),
+            };
             if let Some(same) = found.iter().find(|other| other.name == source.name) {
                 let (one, other) = (shown(&same.path), shown(&source.path));
                 if one == other {
@@ -59,13 +78,13 @@ impl<'a> Lookup<'a> {
             }
             found.push(source);
         }
-        Ok(found)
+        Ok(Sources { found, mistake: None })
     }
 
     /// What one operand means.
     ///
     /// # Errors
-    /// As for [`Lookup::sources`].
+    /// When it names nothing (with what was searched), or has a name that cannot be used.
     pub fn source(&self, operand: &OsStr) -> Result<Found> {
         let list = SourceList::parse(operand)?;
         let path = self.path(&list.first.image).map_err(|error| {
@@ -339,7 +358,7 @@ mod tests {
     #[test]
     fn without_operands_everything_is_taken_but_no_more_than_three_unasked() {
         let names = |dir: &Path, all| -> Result<Vec<String>> {
-            let sources = Lookup::new(dir).sources(&[], all)?;
+            let sources = Lookup::new(dir).sources(&[], all)?.found;
             Ok(sources.into_iter().map(|source| source.name.into_string().unwrap()).collect())
         };
         let dir = base(&[
@@ -353,7 +372,7 @@ mod tests {
         ]);
         fs::create_dir_all(dir.path().join("no-chroot")).unwrap();
         assert_eq!(names(dir.path(), false).unwrap(), ["a", "b"]);
-        assert_eq!(Lookup::new(dir.path()).sources(&[], false).unwrap()[1].path, dir.path().join("b"));
+        assert_eq!(Lookup::new(dir.path()).sources(&[], false).unwrap().found[1].path, dir.path().join("b"));
         let many = base(&["a/", "b/", "c.img", "images/d.img"]);
         assert_eq!(names(many.path(), true).unwrap(), ["a", "b", "c", "d"]);
         let error = names(many.path(), false).unwrap_err().to_string();
@@ -368,6 +387,16 @@ mod tests {
         let error = both("a", "sub/a").unwrap_err().to_string();
         assert!(error.contains("a.img"), "{error}");
         assert!(both("a", "a").unwrap_err().to_string().contains("twice"));
+    }
+
+    // I3
+    #[test]
+    fn sources_before_a_mistake_are_found() {
+        let dir = base(&["a/", "b/"]);
+        let sources =
+            Lookup::new(dir.path()).sources(&["a".into(), "none".into(), "b".into()], false).unwrap();
+        assert_eq!(sources.found.iter().map(|source| &source.name).collect::<Vec<_>>(), ["a"]);
+        assert!(sources.end().unwrap_err().to_string().contains("none"));
     }
 
     // I42

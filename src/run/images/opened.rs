@@ -10,10 +10,7 @@ use crate::overlay::View;
 use crate::run::kernels::{backing, whole_view};
 use crate::source::lookup::Found;
 use crate::source::mounted::Mounted;
-use crate::sys::lock::PackageLock;
-
-/// Where dpkg keeps its locks, in a chroot.
-const DPKG: &str = "var/lib/dpkg";
+use crate::sys::lock::{DPKG_LOCK, PackageLock};
 
 /// Whether package managers are kept out of a directory source meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub(super) enum Packages {
 pub(super) struct Opened {
     pub view: View,
     pub mounted: Mounted,
-    /// The directory whose locks are to be held, if one is (I5).
+    /// The lock that is to be held, if one is (I5).
     pub lock: Option<PathBuf>,
     _packages: Option<PackageLock>,
 }
@@ -46,13 +43,14 @@ impl Opened {
         } else {
             Mounted::writable(source, backing)?
         };
-        let directory = mounted.layers().iter().find(|layer| layer.is_directory);
-        let lock = directory.map(|layer| layer.lower.join(DPKG));
-        let lock = lock.filter(|_| !settings.omitted.contains(&Step::Lock));
-        let held = match &lock {
-            Some(lock) if packages == Packages::Locked => Some(PackageLock::acquire(lock)?),
+        // What is added to a root is no system that packages are installed in.
+        let directory = mounted.layers().first().filter(|layer| layer.is_directory);
+        let directory = directory.filter(|_| !settings.omitted.contains(&Step::Lock));
+        let held = match directory {
+            Some(layer) if packages == Packages::Locked => Some(PackageLock::acquire(&layer.open()?)?),
             _ => None,
         };
+        let lock = directory.map(|layer| layer.lower.join(DPKG_LOCK));
         let view = whole_view(&mounted, settings.overlay)?;
         let opened = Self { view, mounted, lock, _packages: held };
         if settings.cleanup {

@@ -1,11 +1,13 @@
 //! Back to an older image (I41).
 
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use super::existing_folder;
 use crate::config::settings::{ImageSettings, Step};
 use crate::error::{Result, shown};
-use crate::publish::{Image, ImageFolder};
+use crate::publish::Image;
 use crate::report;
 use crate::report::json::Json;
 use crate::run::kernels::KernelApplet;
@@ -22,14 +24,16 @@ pub(super) fn revert(
     number: NonZeroU32,
     kernels: &mut KernelApplet,
 ) -> Result<()> {
-    let names = if settings.sources.is_empty() {
-        lookup.sources(&[], settings.all_images)?.into_iter().map(|source| source.name).collect()
+    let names: Vec<Result<OsString>> = if settings.sources.is_empty() {
+        let sources = lookup.sources(&[], settings.all_images)?;
+        sources.found.into_iter().map(|source| Ok(source.name)).collect()
     } else {
-        settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect::<Result<Vec<_>>>()?
+        settings.sources.iter().map(|list| lookup.name_to_revert(list)).collect()
     };
     // Another run must not be at work there meanwhile.
-    let _folder = if settings.dry_run { None } else { Some(ImageFolder::open_private(&settings.base_dir)?) };
+    let _folder = if settings.dry_run { None } else { existing_folder(&settings.base_dir)? };
     for name in names {
+        let name = name?;
         let image = Image::new(&settings.base_dir.join("images"), &name);
         if settings.omitted.contains(&Step::Revert) {
             log::info!("Omitting revert");

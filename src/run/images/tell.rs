@@ -33,9 +33,9 @@ impl Plan {
             format!("{} is left out: {} ({})", place(&mount.place), shown(&mount.path), shown(&mount.fstype))
         });
         facts.push(("", left_out.collect()));
-        let locked = |lock: &PathBuf| match lock.is_dir() {
+        let locked = |lock: &PathBuf| match lock.is_file() {
             false => "may change meanwhile: there is no dpkg that could be locked".to_owned(),
-            true => format!("are kept as they are meanwhile, by a lock in {}", shown(lock)),
+            true => format!("are kept as they are meanwhile, by a lock on {}", shown(lock)),
         };
         facts.push(("packages", self.lock.iter().map(locked).collect()));
         facts.push(("changes", vec![self.changes()]));
