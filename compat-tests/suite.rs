@@ -72,12 +72,14 @@ pub fn run(options: &Options) -> Result<bool> {
     // What the original never promised is not asked of it.
     let replacement = options.standard == Standard::Replacement;
     let ours = if replacement { cases(&tests.join("ours"))? } else { Vec::new() };
+    let mut ours_modern = if replacement { cases(&tests.join("ours-ltsp19"))? } else { Vec::new() };
     let basis = recorded.iter().find(|check| check.name == self_test::BASIS);
     let basis = basis.ok_or_else(|| Error::action("find the case", self_test::BASIS))?;
     let planted = self_test::checks(&basis.case).map_err(Error::said)?;
 
     let mut modern = cases(&tests.join("recorded/ltsp19"))?;
-    modern.iter_mut().for_each(|check| check.name.insert_str(0, "ltsp19/"));
+    let of_ltsp19 = modern.iter_mut().chain(&mut ours_modern);
+    of_ltsp19.for_each(|check| check.name.insert_str(0, "ltsp19/"));
     let mut live = if replacement { cases(&tests.join("live"))? } else { Vec::new() };
     for check in &mut live {
         check.name.insert_str(0, "live/");
@@ -92,6 +94,7 @@ pub fn run(options: &Options) -> Result<bool> {
         Group { title: "recorded from the modern LTSP", machine: Machine::Ltsp19, checks: modern },
         Group { title: "live against the modern LTSP", machine: Machine::Ltsp19, checks: live },
         Group { title: "our own", machine: Machine::Ltsp5, checks: ours },
+        Group { title: "our own of the modern LTSP", machine: Machine::Ltsp19, checks: ours_modern },
     ];
     for group in &mut groups {
         group.checks.retain(|check| {

@@ -351,12 +351,12 @@ mod tests {
             ("REVERT=true", |s| s.revert.is_some_and(|n| n.get() == 1)),
             ("NO_COMPRESS=true", |s| s.mksquashfs_params == ["-noI", "-noD", "-noF"]),
             ("COMPRESSION='xz -b 1M'", |s| s.mksquashfs_params == ["-comp", "xz", "-b", "1M"]),
-            ("EXCLUDE=/usr/share/doc", |s| s.excludes.iter().any(|p| p.text() == "usr/share/doc")),
-            ("EXCLUDE='a$b'", |s| s.excludes.iter().any(|p| p.text() == "a$b")),
+            ("EXCLUDE=/usr/share/doc", |s| s.excludes.patterns.iter().any(|p| p.text() == "usr/share/doc")),
+            ("EXCLUDE='a$b'", |s| s.excludes.patterns.iter().any(|p| p.text() == "a$b")),
             ("EXCLUDED_MOUNTS=/home,/srv/x", |s| {
                 ["srv/x/*", "srv/x/.*", "home/*"]
                     .iter()
-                    .all(|text| s.excludes.iter().any(|p| p.text() == *text))
+                    .all(|text| s.excludes.patterns.iter().any(|p| p.text() == *text))
             }),
         ] {
             let (_dir, text) = migrated(&[("ltsp-update-image.conf", conf)]);

@@ -20,6 +20,7 @@ use debug_log::DebugLog;
 const SYSLOG: &str = "/dev/log";
 
 static DEBUG_LOG: Mutex<Option<DebugLog>> = Mutex::new(None);
+static DEBUGS: AtomicBool = AtomicBool::new(false);
 static RESULTS_ONLY: AtomicBool = AtomicBool::new(false);
 
 struct Report {
@@ -33,7 +34,7 @@ struct Report {
 ///
 /// `info` is for results that others may read: one line each on standard output. `debug` is for progress,
 /// and is shown only if standard output is a terminal: elsewhere a success is quiet. `warn` and `error`
-/// go to standard error, after the tool's name.
+/// go to standard error, after the tool's name; so does `trace`, if [`debug`] says so.
 pub fn init(tool: &str) {
     let report = Report { tool: tool.to_owned(), terminal: on_terminal(), syslog: syslog(tool) };
     if log::set_boxed_logger(Box::new(report)).is_ok() {
@@ -47,6 +48,19 @@ pub fn keep_debug_log(setting: Option<&str>) {
     if let Ok(mut log) = DEBUG_LOG.lock() {
         *log = DebugLog::new(Path::new("/run"), setting);
     }
+}
+
+/// Shows debug messages from now on, or no longer; `setting` is the variable LTSP_DEBUG: 1, or the names of
+/// applets, separated by commas (F15). They go to standard error, and to the log that users of LTSP know.
+pub fn debug(setting: &str, applet: &str) {
+    let debugs = setting == "1" || setting.split(',').any(|name| name == applet);
+    DEBUGS.store(debugs, Ordering::Relaxed);
+    log::set_max_level(if debugs { LevelFilter::Trace } else { LevelFilter::Debug });
+}
+
+/// Whether debug messages are shown.
+pub fn debugs() -> bool {
+    DEBUGS.load(Ordering::Relaxed)
 }
 
 /// From now on, standard output is for results that programs read: messages that would go there go to
@@ -96,7 +110,7 @@ fn syslog(tool: &str) -> Option<Mutex<Logger<LoggerBackend, Formatter3164>>> {
 
 impl Log for Report {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Debug
+        metadata.level() <= Level::Debug || debugs()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -111,16 +125,19 @@ impl Log for Report {
         let _ = match record.level() {
             Level::Error => writeln!(std::io::stderr(), "{}: {text}", self.tool),
             Level::Warn => writeln!(std::io::stderr(), "{}: warning: {text}", self.tool),
+            Level::Trace => writeln!(std::io::stderr(), "{}: debug: {text}", self.tool),
             Level::Debug if !self.terminal => Ok(()),
             _ if RESULTS_ONLY.load(Ordering::Relaxed) => writeln!(std::io::stderr(), "{text}"),
             _ => writeln!(std::io::stdout(), "{text}"),
         };
-        if record.level() <= Level::Warn {
+        if record.level() <= Level::Warn || record.level() == Level::Trace {
             if let Ok(Some(log)) = DEBUG_LOG.lock().as_deref_mut() {
                 log.add(&text);
             }
         }
-        self.to_syslog(record.level(), &lines.join("; "));
+        if record.level() != Level::Trace {
+            self.to_syslog(record.level(), &lines.join("; "));
+        }
     }
 
     fn flush(&self) {}

@@ -153,7 +153,7 @@ impl Run<'_> {
             listed: &self.listed,
             excludes: &more,
             words: &self.words,
-            prefix: None,
+            prefix: &engine::prefix(None)?,
             program: self.program,
             estimate: &estimate,
             environment: &self.settings.child_environment,

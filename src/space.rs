@@ -49,7 +49,7 @@ impl Estimate {
     /// # Errors
     /// When the image cannot fit.
     pub fn check(&self, image: &Path) -> Result<()> {
-        let Some(free) = free(image)? else { return Ok(()) };
+        let Some(free) = room_for(image)? else { return Ok(()) };
         if free < self.least {
             let needed = format!("about {} are needed", size(self.usual));
             return Err(no_room(image, &needed, Some(free)));
@@ -90,6 +90,16 @@ fn no_room(image: &Path, needed: &str, free: Option<u64>) -> Error {
 /// The name that an unfinished image will have.
 fn published(image: &Path) -> PathBuf {
     if image.extension() == Some(OsStr::new("tmp")) { image.with_extension("") } else { image.to_owned() }
+}
+
+/// Bytes that are free for `image`, whose folder need not be there yet. None if the file system does not
+/// say.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn room_for(image: &Path) -> Result<Option<u64>> {
+    let folder = image.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    free(&folder.join(image.file_name().unwrap_or_default()))
 }
 
 /// Bytes that root can still write beside `image`; what the image's unfinished file has taken so far

@@ -20,7 +20,7 @@ struct Task {
 }
 
 /// In the order of I9; the last three are ours.
-const TASKS: [Task; 9] = [
+static TASKS: [Task; 9] = [
     Task {
         step: Step::Printers,
         name: "remove_printers",
@@ -71,25 +71,57 @@ pub struct Cleaned {
     pub renewed: Vec<PathBuf>,
 }
 
-/// Cleans `root`, a writable view, but for the steps in `omitted` (F36). Its [name](Root::name) is that of
-/// the source. Nothing of the root is run, and no link in it leads out of it.
+/// A cleanup that is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleanup {
+    omitted: BTreeSet<Step>,
+}
+
+impl Cleanup {
+    /// All steps but these (F36).
+    pub fn without(omitted: &BTreeSet<Step>) -> Self {
+        Self { omitted: omitted.clone() }
+    }
+
+    /// The names of the steps in their order, and whether each will be taken.
+    pub fn steps(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        TASKS.iter().map(|task| (task.name, !self.omitted.contains(&task.step)))
+    }
+
+    /// Whether a step will be taken.
+    pub fn takes(&self, step: Step) -> bool {
+        !self.omitted.contains(&step)
+    }
+
+    /// Cleans `root`, a writable view. Its [name](Root::name) is that of the source. Nothing of the root is
+    /// run, and no link in it leads out of it.
+    ///
+    /// # Errors
+    /// The first step that fails ends it; when a signal comes.
+    pub fn run(&self, root: &Root) -> Result<Cleaned> {
+        let mut cleaned = Cleaned::default();
+        for task in &TASKS {
+            signals::check()?;
+            if self.omitted.contains(&task.step) {
+                log::info!("Omitting {}", task.name);
+                continue;
+            }
+            (task.run)(root, &mut cleaned).map_err(|error| {
+                let status = error.status();
+                Error::said(format!("the cleanup of {} failed: {error}", shown(root.name())))
+                    .with_status(status)
+            })?;
+        }
+        Ok(cleaned)
+    }
+}
+
+/// Cleans `root` but for the steps in `omitted`: see [`Cleanup::run`].
 ///
 /// # Errors
-/// The first step that fails ends it; when a signal comes.
+/// As for [`Cleanup::run`].
 pub fn clean(root: &Root, omitted: &BTreeSet<Step>) -> Result<Cleaned> {
-    let mut cleaned = Cleaned::default();
-    for task in TASKS {
-        signals::check()?;
-        if omitted.contains(&task.step) {
-            log::info!("Omitting {}", task.name);
-            continue;
-        }
-        (task.run)(root, &mut cleaned).map_err(|error| {
-            let status = error.status();
-            Error::said(format!("the cleanup of {} failed: {error}", shown(root.name()))).with_status(status)
-        })?;
-    }
-    Ok(cleaned)
+    Cleanup::without(omitted).run(root)
 }
 
 #[cfg(test)]
@@ -116,7 +148,7 @@ mod tests {
     // F36
     #[test]
     fn steps_are_named_as_omit_functions_names_them() {
-        for task in TASKS {
+        for task in &TASKS {
             assert!(FUNCTIONS.contains(&(task.name, task.step)), "{}", task.name);
         }
     }
@@ -144,7 +176,7 @@ mod tests {
         assert_eq!(all.read("etc/passwd").unwrap().unwrap(), b"root:x:0:0::/:\n");
 
         let (_dir, none) = root(&files);
-        clean(&none, &TASKS.into_iter().map(|task| task.step).collect()).unwrap();
+        clean(&none, &TASKS.iter().map(|task| task.step).collect()).unwrap();
         for (path, text) in files {
             assert_eq!(none.read(path).unwrap().unwrap(), text.as_bytes(), "{path}");
         }

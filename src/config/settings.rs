@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::excludes::Pattern;
+use crate::excludes::ImageList;
 use crate::sys::command::Changes;
 
 /// What the run is to do with each image.
@@ -138,8 +138,8 @@ pub struct ImageSettings {
     pub overlay: bool,
     /// Read files outside of its folder that a disk image refers to.
     pub trust_backing_files: bool,
-    /// What stays out of the image (I27, I28); without it nothing does.
-    pub excludes: Vec<Pattern>,
+    /// What stays out of the image (I27, I28).
+    pub excludes: ImageList,
     /// Which program writes the image.
     pub engine: Engine,
     /// What goes before that program. None: nice and ionice as far as there are such (I32). Empty:

@@ -16,6 +16,7 @@ use crate::excludes::Pattern;
 use crate::report;
 use crate::space::Estimate;
 use crate::squashfs;
+use crate::squashfs::Compression;
 use crate::squashfs::command_line::{self, Unknown};
 use crate::sys::command::{self, Changes, Command, Finished};
 
@@ -41,9 +42,8 @@ pub struct Job<'a> {
     pub excludes: &'a [Pattern],
     /// What else is asked of the writer, in mksquashfs's words.
     pub words: &'a [OsString],
-    /// What goes before the program, to give it another priority. None: `nice` and `ionice`, as far as
-    /// there are such.
-    pub prefix: Option<&'a [OsString]>,
+    /// What goes before the program, to give it another priority: see [`prefix`].
+    pub prefix: &'a [OsString],
     /// Which program.
     pub program: Program,
     /// How much room the image is likely to take.
@@ -100,6 +100,28 @@ pub fn choose(engine: Engine, words: &[OsString]) -> Result<Program> {
     Ok(program)
 }
 
+/// What goes before the program on its command line: what was given, or else `nice` and `ionice`, as far as
+/// there are such.
+///
+/// # Errors
+/// When a signal comes.
+pub fn prefix(given: Option<&[OsString]>) -> Result<Vec<OsString>> {
+    given.map_or_else(priority::words, |given| Ok(given.to_vec()))
+}
+
+/// What an image will be like that these words ask for: the name of its compressor, and the size of its
+/// blocks in bytes if that can be told.
+pub fn format(words: &[OsString]) -> (String, Option<u32>) {
+    match command_line::parse(words) {
+        Ok(request) => (request.options.compression.name().to_owned(), Some(request.options.block_size)),
+        // Only mksquashfs understands all of it.
+        Err(_) => {
+            let given = words.iter().skip_while(|word| *word != "-comp").nth(1);
+            (given.map_or_else(|| Compression::default().name().to_owned(), shown), None)
+        }
+    }
+}
+
 /// Writes the image.
 ///
 /// On a terminal the program shows its own progress, and anywhere the list of files if it is asked for one;
@@ -140,10 +162,7 @@ pub fn verify(job: &Job<'_>) -> Result<()> {
 
 /// Both programs take the same words, so that one can stand for the other.
 fn command(job: &Job<'_>) -> Result<Command> {
-    let mut line = match job.prefix {
-        Some(prefix) => prefix.to_vec(),
-        None => priority::words()?,
-    };
+    let mut line = job.prefix.to_vec();
     line.push(job.program.path());
     line.extend([job.source.into(), job.destination.into()]);
     line.extend(words::of_job(job, job.program));
@@ -209,7 +228,7 @@ fn failure(job: &Job<'_>, mut finished: Finished) -> Error {
     finished.stderr = reason(&said).join("\n").into_bytes();
     // Temporary places and dozens of patterns tell nobody anything.
     let asked = job.words.iter().map(OsString::as_os_str);
-    let prefix = job.prefix.unwrap_or_default().iter().map(OsString::as_os_str);
+    let prefix = job.prefix.iter().map(OsString::as_os_str);
     let words: Vec<String> =
         prefix.chain(["mksquashfs".as_ref(), "...".as_ref()]).chain(asked).map(shown).collect();
     finished.line = words.join(" ");

@@ -14,7 +14,7 @@ use crate::sys::fnmatch;
 
 pub use list::{doubt, read_file};
 pub use option::split;
-pub use refine::{Lines, image_list};
+pub use refine::{ImageList, Lines, image_list};
 
 /// What makes a pattern match at any depth (X2).
 const ANYWHERE: &[u8] = b"... ";

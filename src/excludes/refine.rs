@@ -1,5 +1,6 @@
 //! The exclude list of `ltsp image` and what refines it (I27, I28).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -21,24 +22,46 @@ pub struct Lines<'a> {
     pub name: &'a str,
 }
 
+/// What stays out of an image of `ltsp image`, and who has said so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageList {
+    /// All patterns: those of the list, then those that are added.
+    pub patterns: Vec<Pattern>,
+    /// What the list is called: a path, or that it is the one built in.
+    pub list: String,
+    /// How many of its patterns count.
+    pub listed: usize,
+    /// How many of its patterns do not, because they are to be omitted.
+    pub omitted: usize,
+    /// What has added the others: a path, or the name of a variable.
+    pub adder: String,
+}
+
 /// The patterns of the list, without the lines to omit and with those to add. The list is `own` if there
 /// is such a file, and otherwise the one built in.
 ///
 /// # Errors
 /// When a file cannot be read, or a line holds a pattern that cannot be one.
-pub fn image_list(own: &Path, add: Lines<'_>, omit: Lines<'_>) -> Result<Vec<Pattern>> {
-    let (listed, name) = if own.is_file() {
+pub fn image_list(own: &Path, add: Lines<'_>, omit: Lines<'_>) -> Result<ImageList> {
+    let (text, list) = if own.is_file() {
         (read(own)?, shown(own))
     } else {
-        (BUILT_IN.as_bytes().to_vec(), "the list of excludes".to_owned())
+        (BUILT_IN.as_bytes().to_vec(), "the built-in list".to_owned())
     };
-    let (omitted, _) = omit.text()?;
+    let (lines, _) = omit.text()?;
     // Lines are compared as they are, blanks and all.
-    let omitted: BTreeSet<&[u8]> = omitted.split(|&byte| byte == b'\n').collect();
-    let mut patterns = list::patterns(&listed, &name, |line| !omitted.contains(line))?;
-    let (added, name) = add.text()?;
-    patterns.extend(list::patterns(&added, &name, |_| true)?);
-    Ok(patterns)
+    let lines: BTreeSet<&[u8]> = lines.split(|&byte| byte == b'\n').collect();
+    let omitted = Cell::new(0);
+    let counts = |line: &[u8]| {
+        let counts = !lines.contains(line);
+        omitted.set(omitted.get() + usize::from(!counts));
+        counts
+    };
+    let mut patterns = list::patterns(&text, &list, counts)?;
+    let listed = patterns.len();
+    let (added, adder) = add.text()?;
+    patterns.extend(list::patterns(&added, &adder, |_| true)?);
+    Ok(ImageList { patterns, list, listed, omitted: omitted.get(), adder })
 }
 
 impl Lines<'_> {
@@ -62,7 +85,7 @@ mod tests {
 
     fn texts(own: &Path, add: &str, omit: &str) -> Result<Vec<String>> {
         let lines = |value, name| Lines { value: OsStr::new(value), name };
-        let patterns = image_list(own, lines(add, "ADD"), lines(omit, "OMIT"))?;
+        let patterns = image_list(own, lines(add, "ADD"), lines(omit, "OMIT"))?.patterns;
         let mut texts: Vec<String> =
             patterns.iter().map(|pattern| pattern.text().to_str().unwrap().to_owned()).collect();
         texts.sort();
@@ -108,6 +131,11 @@ mod tests {
         ] {
             assert_eq!(texts(&own, add, omit).unwrap(), expected, "{add} {omit}");
         }
+        let lines = |value, name| Lines { value: OsStr::new(value), name };
+        let list =
+            image_list(&own, lines("usr/share/doc", "ADD"), lines("home/*\n# mine\nx", "OMIT")).unwrap();
+        assert_eq!((list.listed, list.omitted, list.patterns.len()), (3, 1, 4));
+        assert_eq!((list.list, list.adder), (shown(&own), "ADD".to_owned()));
     }
 
     // I29 (2)

@@ -79,6 +79,11 @@ pub fn find(root: &Root, settings: &ModernKernelSettings) -> Result<Option<Pair>
     search::find(root, &settings.kernel_initrd)
 }
 
+/// The directory that the kernel of this image is copied to.
+pub fn folder(name: &OsStr, settings: &ModernKernelSettings) -> PathBuf {
+    settings.tftp_dir.join("ltsp").join(name)
+}
+
 /// What to say about a root that no pair was found in, before or after making an image of it.
 ///
 /// # Errors

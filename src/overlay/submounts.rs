@@ -25,6 +25,11 @@ const DISK_TYPES: [&str; 8] = ["bcachefs", "f2fs", "jfs", "nilfs2", "reiser4", "
 /// Directories of the host (U56); for chroots outside of them.
 const NOT_IN: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
 
+/// File systems with files of somebody that are not taken. Virtual ones have none; snaps and CDs nobody
+/// would look for in an image.
+const FOREIGN: [&str; 12] =
+    ["9p", "afs", "ceph", "cifs", "exfat", "glusterfs", "nfs", "nfs4", "ntfs3", "smb3", "vfat", "virtiofs"];
+
 /// Mount points and types of the file systems that belong to `chroot`, parents before what is mounted
 /// in them.
 ///
@@ -38,6 +43,25 @@ pub(super) fn of(chroot: &Path, excluded: &[PathBuf]) -> Result<Vec<(PathBuf, Os
         }
     }
     Ok(found)
+}
+
+/// Those that an admin may miss in the image; for a message.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub(super) fn left_out(chroot: &Path) -> Result<Vec<(PathBuf, OsString)>> {
+    let foreign = |fstype: &OsStr| {
+        let fstype = fstype.as_encoded_bytes();
+        fstype.starts_with(b"fuse.") || FOREIGN.iter().any(|foreign| foreign.as_bytes() == fstype)
+    };
+    let belongs = |mount: &MountPoint| {
+        foreign(&mount.fstype)
+            && mount.path != chroot
+            && mount.path.starts_with(chroot)
+            && !NOT_IN.iter().any(|dir| mount.path.starts_with(dir) && !chroot.starts_with(dir))
+    };
+    let found = mount_table::read()?.into_iter().filter(belongs);
+    Ok(found.map(|mount| (mount.path, mount.fstype)).collect())
 }
 
 /// What the mount table alone tells; sorted, so that parents come first.
@@ -86,6 +110,7 @@ mod tests {
             id,
             path: path.into(),
             fstype: fstype.into(),
+            options: "rw".into(),
         });
         let excluded: Vec<PathBuf> = excluded.iter().map(PathBuf::from).collect();
         let found = select(mounts.collect(), Path::new(chroot), &excluded);

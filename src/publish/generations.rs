@@ -12,7 +12,50 @@ use super::names::{exchange, is_file, is_same_file, is_there, link, remove, rena
 use super::{Image, with_suffix};
 use crate::error::{During, Result, shown};
 
+/// What becomes of the images that there are when a new one is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Succession {
+    /// Images that get another name: the old one, and the new one.
+    pub moves: Vec<(PathBuf, PathBuf)>,
+    /// Images that will be gone.
+    pub lost: Vec<PathBuf>,
+}
+
 impl Image {
+    /// What publishing will do to older images of which `keep` are to stay.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn succession(&self, keep: u32) -> Result<Succession> {
+        let mut coming = Succession::default();
+        match NonZeroU32::new(keep).filter(|_| is_file(&self.current)) {
+            Some(keep) => {
+                let last = self.first_free(keep);
+                let names = |number| (self.before(number), self.generation(number));
+                let (before, replaced) = names(last);
+                if is_there(&replaced) && !is_same_file(&before, &replaced) {
+                    coming.lost.push(replaced);
+                }
+                coming.moves.extend(numbers_down_to(1, last).map(names));
+            }
+            None if is_there(&self.current) => coming.lost.push(self.current.clone()),
+            None => {}
+        }
+        if keep > 1 && self.folder.is_dir() {
+            let surplus = self.generations()?.into_iter().filter(|number| number.get() > keep);
+            coming.lost.extend(surplus.map(|number| self.generation(number)));
+        }
+        Ok(coming)
+    }
+
+    /// What becomes generation `number` next.
+    fn before(&self, number: NonZeroU32) -> PathBuf {
+        match NonZeroU32::new(number.get() - 1) {
+            Some(before) => self.generation(before),
+            None => self.current.clone(),
+        }
+    }
+
     /// The name of a backup: the last but one image is generation 1, `NAME.img.old`, the one before
     /// it generation 2, `NAME.img.old.2`, and so on.
     pub fn generation(&self, number: NonZeroU32) -> PathBuf {
@@ -91,8 +134,7 @@ impl Image {
     /// Makes the generation before `number` this one. It keeps its old name until the next image takes
     /// that; only where the file system has no hard links does it not.
     fn move_on(&self, number: NonZeroU32) -> Result<()> {
-        let Some(before) = NonZeroU32::new(number.get() - 1) else { return Ok(()) };
-        let (from, to) = (self.generation(before), self.generation(number));
+        let (from, to) = (self.before(number), self.generation(number));
         match also_name(&from, &to)? {
             Ok(()) => Ok(()),
             Err(_) => rename(&from, &to),

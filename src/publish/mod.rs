@@ -18,6 +18,7 @@ mod names;
 mod revert;
 
 use generations::Kept;
+pub use generations::Succession;
 
 /// The folder of images, held by this run alone.
 #[derive(Debug)]
@@ -61,6 +62,23 @@ impl ImageFolder {
     /// As for [`ImageFolder::open`].
     pub fn open_private(base: &Path) -> Result<Self> {
         Self::open_with_mode(base, 0o700).map(|(folder, _)| folder)
+    }
+
+    /// Whether the folder of images in `base` could be had, which need not be there yet. Nothing is changed.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn check(base: &Path) -> Result<()> {
+        let path = base.join("images");
+        let there = path.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+        if !there.is_dir() {
+            return Err(Error::new(
+                "use the folder of images",
+                &path,
+                format!("{} is no directory", shown(there)),
+            ));
+        }
+        access(there, Access::WRITE_OK).during("write images in", there)
     }
 
     /// The folder, and whether it is new.
@@ -130,17 +148,27 @@ impl Image {
     /// # Errors
     /// When the leftover cannot be removed, or a directory has a name that is needed.
     pub fn begin(&self, keep: u32) -> Result<Unpublished<'_>> {
+        self.check(keep)?;
+        names::remove(&self.temporary)?;
+        Ok(Unpublished { image: self, keep, published: false })
+    }
+
+    /// Whether [`Image::begin`] has all the names that it needs.
+    ///
+    /// # Errors
+    /// When a directory has one of them.
+    pub fn check(&self, keep: u32) -> Result<()> {
         let kept = if names::is_file(&self.current) { keep } else { 0 };
         let backups = (1..=kept).filter_map(NonZeroU32::new).map(|number| self.generation(number));
         let mut needed = [self.temporary.clone(), self.current.clone()].into_iter().chain(backups);
         let is_directory = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-        if let Some(path) = needed.find(is_directory) {
-            return Err(
-                Error::new("write the image", path, "there is a directory of that name").hint("move it away")
-            );
+        match needed.find(is_directory) {
+            Some(path) => {
+                let reason = "there is a directory of that name";
+                Err(Error::new("write the image", path, reason).hint("move it away"))
+            }
+            None => Ok(()),
         }
-        names::remove(&self.temporary)?;
-        Ok(Unpublished { image: self, keep, published: false })
     }
 
     /// Whether there is an image or a backup of it.

@@ -353,3 +353,41 @@ fn names_of(image: &Image) -> Vec<String> {
     let entries = fs::read_dir(image.current.parent().unwrap()).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
+
+// What a dry run tells.
+#[test]
+fn what_becomes_of_older_images_is_told_as_it_then_is() {
+    for present in ["", "0", "01", "013", "1", "0123"] {
+        for keep in 0..4 {
+            let (_base, folder) = folder();
+            let image = folder.image("amd64".as_ref());
+            let path = |number: char| match number {
+                '0' => image.current.clone(),
+                number => generation(&image, number.to_digit(10).unwrap()),
+            };
+            present.chars().for_each(|number| write(&path(number), &number.to_string()));
+            let mut expected: BTreeMap<PathBuf, String> =
+                present.chars().map(|number| (path(number), number.to_string())).collect();
+            let before = names(&folder);
+            let coming = image.succession(keep).unwrap();
+            assert_eq!(names(&folder), before);
+            for lost in &coming.lost {
+                assert!(expected.remove(lost).is_some(), "{present} {keep}: {coming:?}");
+            }
+            for (from, to) in &coming.moves {
+                let content = expected.remove(from).unwrap_or_else(|| panic!("{present} {keep}: {coming:?}"));
+                assert_eq!(expected.insert(to.clone(), content), None, "{present} {keep}: {coming:?}");
+            }
+            expected.insert(image.current.clone(), "new".to_owned());
+            published(&image, "new", keep);
+            let found: BTreeMap<PathBuf, String> = names(&folder)
+                .iter()
+                .map(|name| folder.path().join(name))
+                .map(|p| (p.clone(), read(&p).unwrap()))
+                .collect();
+            assert_eq!(found, expected, "{present} {keep}");
+        }
+    }
+    let nowhere = Image::new(Path::new("/nowhere"), "x".as_ref());
+    assert_eq!(nowhere.succession(3).unwrap(), Succession::default());
+}

@@ -6,6 +6,8 @@ use std::path::Path;
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json {
+    /// Yes or no.
+    Bool(bool),
     /// A number that is no fraction.
     Number(u64),
     /// A text.
@@ -26,6 +28,7 @@ impl Json {
 impl Display for Json {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bool(value) => write!(out, "{value}"),
             Self::Number(number) => write!(out, "{number}"),
             Self::Text(text) => quoted(out, text),
             Self::List(values) => {
@@ -74,6 +77,7 @@ mod tests {
         let value = Json::Object(vec![
             ("text", Json::Text("a \"b\" \\ \n\t\u{1b}\u{85}é😀".to_owned())),
             ("number", Json::Number(u64::MAX)),
+            ("yes", Json::Bool(true)),
             ("none", Json::List(Vec::new())),
             ("list", Json::List(vec![Json::Number(0), Json::Object(Vec::new())])),
             ("path", Json::path(OsStr::from_bytes(b"/a\xff"))),
@@ -82,6 +86,7 @@ mod tests {
         let expected = serde_json::json!({
             "text": "a \"b\" \\ \n\t\u{1b}\u{85}é😀",
             "number": u64::MAX,
+            "yes": true,
             "none": [],
             "list": [0, {}],
             "path": "/a\u{fffd}",

@@ -1,5 +1,6 @@
 //! What has become of one image, for programs to read (`--json`).
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crate::error::{During, Result};
 use crate::publish::Image;
 use crate::report::json::Json;
 use crate::squashfs::Compression;
+use crate::squashfs::inode::FileType;
 use crate::squashfs::reader;
 
 /// An image that was made, or reverted to.
@@ -35,6 +37,59 @@ struct Contents {
     compressor: &'static str,
     block_size: u32,
     inodes: u32,
+    counts: Counts,
+}
+
+/// How many names there are of each kind, the root directory included; several names of one file count each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    files: u64,
+    directories: u64,
+    links: u64,
+    /// Devices, pipes and sockets.
+    others: u64,
+}
+
+impl Counts {
+    fn of(image: &mut reader::Image<'_>) -> Result<Self> {
+        let mut counts = Self { directories: 1, ..Self::default() };
+        let mut pending = vec![image.root()?];
+        // A damaged image may have a directory in itself.
+        let mut seen = HashSet::new();
+        while let Some(place) = pending.pop() {
+            let directory = image.inode(place)?;
+            if !seen.insert(directory.number) {
+                continue;
+            }
+            for child in image.children(&directory)? {
+                match child.file_type {
+                    FileType::Directory => {
+                        counts.directories += 1;
+                        pending.push(child.inode);
+                    }
+                    FileType::Regular => counts.files += 1,
+                    FileType::Symlink => counts.links += 1,
+                    _ => counts.others += 1,
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn json(self) -> Json {
+        let Self { files, directories, links, others } = self;
+        let members = [("files", files), ("directories", directories), ("links", links), ("others", others)];
+        Json::Object(members.map(|(name, count)| (name, Json::Number(count))).into())
+    }
+}
+
+impl Contents {
+    fn of(mut image: reader::Image<'_>) -> Result<Self> {
+        let counts = Counts::of(&mut image)?;
+        let superblock = image.superblock();
+        let compressor = Compression::numbered(superblock.compressor).map_or("", Compression::name);
+        Ok(Self { compressor, block_size: superblock.block_size, inodes: superblock.inode_count, counts })
+    }
 }
 
 impl Outcome {
@@ -46,11 +101,8 @@ impl Outcome {
         let path = image.current.clone();
         let file = File::open(&path).during("open", &path)?;
         let size = file.metadata().during("look up", &path)?.len();
-        let contents = reader::Image::open(&file, &path).ok().map(|image| {
-            let superblock = image.superblock();
-            let compressor = Compression::numbered(superblock.compressor).map_or("", Compression::name);
-            Contents { compressor, block_size: superblock.block_size, inodes: superblock.inode_count }
-        });
+        // Of an image that our reader does not know, less is told.
+        let contents = reader::Image::open(&file, &path).and_then(Contents::of).ok();
         let backups = image.generations()?.into_iter().map(|number| image.generation(number)).collect();
         Ok(Self { name, path, source: None, engine: None, elapsed, size, contents, backups, findings: None })
     }
@@ -86,6 +138,7 @@ impl Outcome {
             members.push(("compressor", Json::Text(contents.compressor.to_owned())));
             members.push(("block_size", Json::Number(contents.block_size.into())));
             members.push(("inodes", Json::Number(contents.inodes.into())));
+            members.push(("counts", contents.counts.json()));
         }
         members.push(("backups", Json::List(self.backups.iter().map(Json::path).collect())));
         if let Some(findings) = &self.findings {
@@ -113,6 +166,9 @@ mod tests {
         let source = dir.path().join("chroot");
         std::fs::create_dir(&source).unwrap();
         std::fs::write(source.join("a"), "x").unwrap();
+        std::fs::hard_link(source.join("a"), source.join("same")).unwrap();
+        std::fs::create_dir_all(source.join("d/e")).unwrap();
+        std::os::unix::fs::symlink("a", source.join("d/link")).unwrap();
         let image = Image::new(dir.path(), OsStr::new("foo"));
         let file = File::options().read(true).write(true).create_new(true).open(&image.current).unwrap();
         let options = WriteOptions::default();
@@ -131,7 +187,8 @@ mod tests {
             "milliseconds": 1500,
             "compressor": options.compression.name(),
             "block_size": options.block_size,
-            "inodes": 2,
+            "inodes": 5,
+            "counts": {"files": 2, "directories": 3, "links": 1, "others": 0},
             "backups": [image.backup],
         });
         assert_eq!(read(&outcome), expected);

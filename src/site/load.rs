@@ -45,9 +45,11 @@ impl Site {
             last: None,
         };
         modern::locale(&mut site.variables);
+        site.debug_messages_of("ltsp");
         site.front_end(start, places)?;
         network::facts(places.system, &mut site.variables);
         site.configure(start, places)?;
+        site.debug_messages();
         site.drop_ins = drop_ins::list(&drop_ins::folders(places.run, places.etc, "server", start.applet))?;
         if !start.dry_run {
             site.load_drop_ins()?;
@@ -78,6 +80,7 @@ impl Site {
             let function = format!("{}_main", script.name);
             let name = shown(&script.path);
             if is_name(&function) {
+                log::trace!("running {function} of {name}");
                 self.run(&replaced::call(&function, &[]), &name, &Origin::Code(name.clone()))?;
             }
         }
@@ -125,6 +128,7 @@ impl Site {
     /// Loads a drop-in script: its functions, and what it sets.
     fn source(&mut self, script: &DropIn) -> Result<()> {
         let path = &script.path;
+        log::trace!("loading {}", shown(path));
         if let Some(reason) = trust::distrust(path, self.owner)? {
             return Err(Error::new("run the drop-in script", path, reason)
                 .hint("make the file and its folder root's own (chown root, chmod go-w)"));

@@ -4,6 +4,7 @@
 //! All of the admin's own code is run by one shell, so that a function of a configuration file can be called
 //! by a hook, as in the original, which is that shell itself.
 
+mod debug;
 pub mod drop_ins;
 pub mod hooks;
 mod load;
@@ -94,6 +95,7 @@ impl Site {
         let Some(last) = names.last() else { return Ok(()) };
         let script = hooks::script(&self.variables, &names, self.owner)?;
         let name = names.join(", ");
+        log::trace!("running {name}");
         match self.run(&script, &name, &Origin::Code(name.clone()))? {
             0 => Ok(()),
             status => Err(Error::action(
@@ -112,6 +114,27 @@ impl Site {
     /// The drop-in scripts, in their order.
     pub fn drop_ins(&self) -> &[DropIn] {
         &self.drop_ins
+    }
+
+    /// All of the admin's code that the applet would run, in its order, and when.
+    pub fn code(&self) -> Vec<(String, &'static str)> {
+        let when = |stage| match (self.applet, stage) {
+            ("kernel", Stage::Start) => "before the kernel is copied",
+            ("kernel", _) => "after the kernel is copied",
+            (_, Stage::Start) => "before the source is mounted",
+            (_, Stage::Mounted) => "when the source is mounted",
+            (_, Stage::Cleaned) => "when the source is cleaned",
+            (_, Stage::End) => "when the image is published",
+        };
+        let (first, last) = match self.applet {
+            "kernel" => ("before the kernel step", "after the kernel step"),
+            _ => ("before everything", "after everything"),
+        };
+        let hooks = |kind, when| self.hooks(kind).into_iter().map(move |name| (name, when));
+        let skipped = modern::skipped(&self.variables);
+        let scripts = self.drop_ins.iter().filter(|script| !skipped.iter().any(|name| *name == *script.name));
+        let scripts = scripts.map(|script| (shown(&script.path), when(script.stage(self.applet))));
+        hooks(When::Before, first).chain(scripts).chain(hooks(When::After, last)).collect()
     }
 
     /// The settings of `ltsp image` by the variables as they are now, and what there is to warn about. Steps
@@ -157,7 +180,9 @@ impl Site {
             .collect();
         for script in self.drop_ins.iter().filter(|script| script.stage(self.applet) == stage) {
             let function = format!("{}_main", script.name);
-            if !skipped.iter().any(|name| *name == *script.name) && is_name(&function) {
+            if skipped.iter().any(|name| *name == *script.name) {
+                log::trace!("skipping {function} of {}", shown(&script.path));
+            } else if is_name(&function) {
                 functions.push((function, shown(&script.path)));
             }
         }
@@ -170,6 +195,7 @@ impl Site {
             self.variables.assign("_COW_DIR", root.unwrap_or(Path::new("")), origin);
         }
         for (function, script) in functions {
+            log::trace!("running {function} of {script}");
             let code = replaced::call(&function, arguments);
             let origin = Origin::Code(script.clone());
             self.last = match self.run(&code, &script, &origin)? {

@@ -1,6 +1,7 @@
 //! A file or block device with file systems on it, and the parts that can be mounted from it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown};
@@ -23,6 +24,8 @@ pub struct Disk {
     mapped: Vec<(Id, MappedDevice)>,
     loops: Vec<(u64, u64, LoopDevice)>,
     content: VmDisk,
+    /// The file of the disk, if it is to be written to.
+    writable: Option<File>,
     name: PathBuf,
     /// Its volumes; a disk without partitions is one.
     volumes: Vec<Volume>,
@@ -56,10 +59,22 @@ impl Disk {
             mapped: Vec::new(),
             loops: Vec::new(),
             content,
+            writable: None,
             name: path.to_owned(),
             volumes,
             unclean: Vec::new(),
         })
+    }
+
+    /// Has what is mounted from now on write to the disk; nothing of it may be mounted (S27).
+    ///
+    /// # Errors
+    /// When it is not raw, or cannot be written to.
+    pub fn write_to_it(&mut self) -> Result<()> {
+        self.writable = Some(self.content.writable()?);
+        self.mapped.clear();
+        self.loops.clear();
+        Ok(())
     }
 
     /// Its name for messages.
@@ -111,6 +126,9 @@ impl Disk {
                 error.hint(format!("choose one: {},partition=GROUP/VOLUME", shown(&self.name)))
             }
             Some(_) => error.hint(format!("choose one: {},partition=NUMBER", shown(&self.name))),
+            None if self.volumes.iter().any(Volume::is_truncated) => {
+                error.hint("copy it again from where it came from")
+            }
             None => error,
         }
     }
@@ -195,7 +213,11 @@ impl Disk {
             return Ok(device.path().to_owned());
         }
         let base = self.content.region()?.start;
-        let device = LoopDevice::attach(self.content.file(), &self.name, base.saturating_add(start), size)?;
+        let start_in_file = base.saturating_add(start);
+        let device = match &self.writable {
+            Some(file) => LoopDevice::attach_writable(file, &self.name, start_in_file, size)?,
+            None => LoopDevice::attach(self.content.file(), &self.name, start_in_file, size)?,
+        };
         let path = device.path().to_owned();
         self.loops.push((start, size, device));
         Ok(path)
@@ -231,6 +253,10 @@ fn found_by_content(region: Region<'_>, path: &Path) -> Result<Vec<Volume>> {
             packed.command,
             crate::sys::command::quoted(path.as_os_str())
         )),
+        Content::Swap | Content::Empty | Content::Unknown => error.hint(
+            "give a disk that a system is installed on (raw, qcow2, VDI, VMDK, VHD or VHDX), or a file system; \
+             `blkid -p` tells what is known of it",
+        ),
         _ => error,
     })
 }

@@ -14,6 +14,8 @@ pub struct Layer {
     pub target: PathBuf,
     /// It is a directory of this server: file systems that are mounted in it belong to it (U3).
     pub is_directory: bool,
+    /// It is there because the root's own fstab asks for it (U3).
+    pub by_fstab: bool,
     /// What it is, for messages: a path, or a part of a disk.
     pub what: String,
 }
@@ -97,7 +99,8 @@ mod tests {
     }
 
     fn layer(dir: &Path, lower: &str, target: &str) -> Layer {
-        Layer { lower: dir.join(lower), target: target.into(), is_directory: false, what: lower.to_owned() }
+        let (lower, what) = (dir.join(lower), lower.to_owned());
+        Layer { lower, target: target.into(), is_directory: false, by_fstab: false, what }
     }
 
     // S4, S5

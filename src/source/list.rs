@@ -1,6 +1,7 @@
 //! The source list `img1,option…,,img2,option…` as a value (S1, S2).
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -52,6 +53,30 @@ pub enum FsType {
     PartitionTable,
     /// A file system by the kernel's name.
     Named(OsString),
+}
+
+/// What was understood, for messages.
+impl fmt::Display for Element {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&shown(&self.image))?;
+        match &self.part {
+            Some(Part::Number(number)) => write!(out, ", partition {number}")?,
+            Some(Part::Logical { group, volume }) => write!(out, ", logical volume {group}/{volume}")?,
+            None => {}
+        }
+        match &self.fstype {
+            Some(FsType::Named(name)) => write!(out, ", as {}", shown(name))?,
+            Some(FsType::PartitionTable) => out.write_str(", as a disk with partitions")?,
+            None => {}
+        }
+        if !self.subdir.as_os_str().is_empty() {
+            write!(out, ", at /{}", shown(&self.subdir))?;
+        }
+        match &self.options {
+            Some(options) => write!(out, ", mounted with {}", shown(options)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl SourceList {
@@ -208,7 +233,12 @@ mod tests {
             ..element("disk")
         };
         assert_eq!(found, [first, Element { subdir: "opt/y".into(), ..element("b") }]);
+        assert_eq!(found[0].to_string(), "disk, partition 12, as xfs, at /boot/x, mounted with noatime,ro");
         let found = parse("d,partition=vg/root,fstype=gpt,subvol=@,user=x=y").unwrap();
+        assert_eq!(
+            found[0].to_string(),
+            "d, logical volume vg/root, as a disk with partitions, mounted with subvol=@,user=x=y"
+        );
         let logical = Part::Logical { group: "vg".into(), volume: "root".into() };
         let first = Element {
             part: Some(logical),

@@ -69,12 +69,12 @@ impl<'a> Lookup<'a> {
             };
             if let Some(same) = found.iter().find(|other| other.name == source.name) {
                 let (one, other) = (shown(&same.path), shown(&source.path));
-                let which = if one == other {
-                    format!("{one} is named twice")
-                } else {
-                    format!("{one} and {other} would both become the image {}.img", shown(&source.name))
-                };
-                return Err(Error::said(which).hint("name them one at a time, or rename one"));
+                if one == other {
+                    return Err(Error::said(format!("{one} is named twice")).hint("name it once"));
+                }
+                let name = shown(&source.name);
+                return Err(Error::said(format!("{one} and {other} would both become the image {name}.img"))
+                    .hint("rename one of them, or make a link with another name and use that"));
             }
             found.push(source);
         }
@@ -87,9 +87,19 @@ impl<'a> Lookup<'a> {
     /// When it names nothing (with what was searched), or has a name that cannot be used.
     pub fn source(&self, operand: &OsStr) -> Result<Found> {
         let list = SourceList::parse(operand)?;
-        let path = self.path(&list.first.image)?;
+        let path = self.path(&list.first.image).map_err(|error| {
+            // A comma ends a name (S1), which is not what whoever typed this name has meant.
+            let whole = self.base.join(operand);
+            let is_name = operand.as_bytes().contains(&b',') && whole.symlink_metadata().is_ok();
+            if is_name { error.hint(comma_hint(&whole)) } else { error }
+        })?;
         self.refuse_images_folder(&path)?;
-        Ok(Found { name: name::of(&path)?, path, list })
+        let found = Found { name: name::of(&path)?, path, list };
+        log::trace!("{} is {}, and its image is {}", shown(operand), shown(&found.path), shown(&found.name));
+        for element in found.list.elements() {
+            log::trace!("a part of it: {element}");
+        }
+        Ok(found)
     }
 
     /// The image name that an operand means for reverting: a backup alone is enough, whatever became of
@@ -239,6 +249,10 @@ impl<'a> Lookup<'a> {
         }
         Ok(names)
     }
+}
+
+fn comma_hint(path: &Path) -> String {
+    format!("a comma ends the name of a source: make a link to {} that has none, and use that", shown(path))
 }
 
 /// The names in a directory that are not hidden; none if there is no such directory.

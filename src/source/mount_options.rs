@@ -45,6 +45,7 @@ const GENERIC: &[&str] = &[
     "owner",
     "relatime",
     "ro",
+    "rw",
     "silent",
     "strictatime",
     "suid",
@@ -57,6 +58,8 @@ const GENERIC: &[&str] = &[
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MountOptions {
     data: Vec<u8>,
+    /// It is to be written to.
+    writable: bool,
 }
 
 impl MountOptions {
@@ -73,24 +76,28 @@ impl MountOptions {
             "f2fs" | "nilfs2" => b"norecovery",
             _ => b"",
         };
-        Self { data: data.to_vec() }
+        Self { data: data.to_vec(), writable: false }
     }
 
     /// What the user gave in the place of the default ones.
     pub fn given(options: &OsStr) -> Self {
+        if ask_for_writing(options) {
+            log::warn!("the mount option rw is passed over: sources are only read");
+        }
+        Self { writable: false, ..Self::given_for_writing(options) }
+    }
+
+    /// The same for a file system that is to be written to (S27).
+    pub fn given_for_writing(options: &OsStr) -> Self {
         let mut own = Vec::new();
         for option in options.as_bytes().split(|&byte| byte == b',') {
-            if option == b"rw" {
-                log::warn!("the mount option rw is passed over: sources are only read");
-                continue;
-            }
             let generic = GENERIC.iter().any(|generic| generic.as_bytes() == option)
                 || [&b"x-"[..], b"X-", b"comment=", b"loop="].iter().any(|start| option.starts_with(start));
             if !option.is_empty() && !generic {
                 own.push(option);
             }
         }
-        Self { data: own.join(&b","[..]) }
+        Self { data: own.join(&b","[..]), writable: true }
     }
 
     /// The same with one more option.
@@ -131,7 +138,8 @@ impl MountOptions {
     ) -> Result<Option<Mount>> {
         let data = CString::new(&*self.data)
             .map_err(|_| Error::action(format!("mount {what}"), "a mount option holds a NUL byte"))?;
-        match Mount::with_options(device, fstype, target, MountFlags::empty(), &data) {
+        let flags = if self.writable { MountFlags::empty() } else { MountFlags::RDONLY };
+        match Mount::with_options(device, fstype, target, flags, &data) {
             Ok(mount) => Ok(Some(mount)),
             // The device cannot be written to.
             Err(Errno::ROFS) => Ok(None),
@@ -168,6 +176,11 @@ impl MountOptions {
             _ => failed(format!("{reason} ({fstype})")),
         }
     }
+}
+
+/// Whether options that a user gave ask for a file system that can be written to.
+pub fn ask_for_writing(options: &OsStr) -> bool {
+    options.as_bytes().split(|&byte| byte == b',').any(|option| option == b"rw")
 }
 
 #[cfg(test)]

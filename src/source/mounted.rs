@@ -13,7 +13,7 @@ use crate::source::list::Element;
 use crate::source::live;
 use crate::source::lookup::Found;
 use crate::source::missing::Missing;
-use crate::source::mount_options::MountOptions;
+use crate::source::mount_options::{self, MountOptions};
 use crate::source::root_partition;
 use crate::source::vm_disk::BackingFiles;
 use crate::source::volume::Volume;
@@ -40,6 +40,8 @@ pub struct Mounted {
     layers: Layers,
     missing: Missing,
     live_medium: Option<PathBuf>,
+    /// The mount option rw counts.
+    writable: bool,
 }
 
 /// A disk and what is mounted from it; the mounts go first.
@@ -56,12 +58,26 @@ impl Mounted {
     /// # Errors
     /// The first element that cannot be mounted; with what was found instead, and what to do.
     pub fn new(source: &Found, backing: BackingFiles) -> Result<Self> {
+        Self::with(source, backing, false)
+    }
+
+    /// The same, but that file systems which the operand gives the mount option rw can be written to, for good
+    /// (S27).
+    ///
+    /// # Errors
+    /// As for [`Mounted::new`], and when such a disk cannot be written to.
+    pub fn writable(source: &Found, backing: BackingFiles) -> Result<Self> {
+        Self::with(source, backing, true)
+    }
+
+    fn with(source: &Found, backing: BackingFiles, writable: bool) -> Result<Self> {
         let mut mounted = Self {
             opened: VecDeque::new(),
             space: Workspace::default(),
             layers: Layers::default(),
             missing: Missing::default(),
             live_medium: None,
+            writable,
         };
         mounted.add(&source.path, &source.list.first, backing)?;
         for element in &source.list.more {
@@ -113,12 +129,26 @@ impl Mounted {
         let target = self.target(element)?;
         let metadata = std::fs::metadata(path).during("look up", path)?;
         if metadata.is_dir() {
-            self.push(Layer { lower: path.to_owned(), target, is_directory: true, what: shown(path) });
+            let (lower, what) = (path.to_owned(), shown(path));
+            self.push(Layer { lower, target, is_directory: true, by_fstab: false, what });
             return Ok(());
         }
         let mut disk = Disk::open(path, element.fstype.as_ref(), backing, &self.space.directory()?)?;
-        let options = element.options.as_deref().map(MountOptions::given);
-        let (volume, mount) = self.mount_of(&mut disk, element, options.as_ref())?;
+        let given = element.options.as_deref();
+        let writing = given.filter(|options| self.writable && mount_options::ask_for_writing(options));
+        let options = match writing {
+            // To find out which part is meant it is only read.
+            Some(_) => None,
+            None => given.map(MountOptions::given),
+        };
+        let (volume, mut mount) = self.mount_of(&mut disk, element, options.as_ref())?;
+        if let Some(options) = writing {
+            drop(mount);
+            disk.write_to_it()?;
+            let options = MountOptions::given_for_writing(options);
+            let fstype = disk::named(element.fstype.as_ref()).map(|name| name.as_os_str());
+            mount = disk.mount(&volume, fstype, Some(&options), &self.space.directory()?)?;
+        }
         let mut mounts = VecDeque::from([mount]);
         self.put_over_layers(path, &mut mounts, backing)?;
         let lower = mounts[0].target().to_owned();
@@ -129,7 +159,7 @@ impl Mounted {
         disk.warn_of(&volume);
         let what = described(&disk, &volume);
         self.opened.push_front(Opened { mounts, disk });
-        self.push(Layer { lower, target, is_directory: false, what });
+        self.push(Layer { lower, target, is_directory: false, by_fstab: false, what });
         let named = disk::named(element.fstype.as_ref()).and_then(|name| name.to_str());
         let fstype = named.or(volume.file_system().map(|found| found.name));
         let complete = fstype.is_some_and(|name| COMPLETE.contains(&name));
@@ -269,7 +299,7 @@ impl Mounted {
             what = format!("{} of {what}", shown(OsStr::from_bytes(subvolume)));
         }
         opened.mounts.push_front(mount);
-        self.push(Layer { lower: directory, target, is_directory: false, what });
+        self.push(Layer { lower: directory, target, is_directory: false, by_fstab: true, what });
         Ok(())
     }
 
@@ -287,7 +317,7 @@ impl Mounted {
     }
 
     fn push(&mut self, layer: Layer) {
-        log::info!("/{} of the image: {}", shown(&layer.target), layer.what);
+        log::trace!("layer at /{}: {}", shown(&layer.target), layer.what);
         if layer.target.as_os_str().is_empty() {
             self.missing.clear();
         }

@@ -24,6 +24,9 @@ pub struct Volume {
     pub partition: Option<Partition>,
 }
 
+/// How an obstacle begins that is a missing end.
+const TRUNCATED: &str = "it is truncated: ";
+
 /// File systems that hold no part of a system, and that the kernel cannot put a writable view over.
 const WITHOUT_OWNERS: [&str; 2] = ["exfat", "vfat"];
 
@@ -65,7 +68,7 @@ pub(super) fn volumes(disk: Region<'_>, partitions: Vec<Partition>) -> Result<Ve
             }
             None => {
                 volume.obstacle = Some(format!(
-                    "it is truncated: the disk has {} bytes, and the partition ends at byte {}",
+                    "{TRUNCATED}the disk has {} bytes, and the partition ends at byte {}",
                     disk.size,
                     partition.start.saturating_add(partition.size)
                 ));
@@ -93,10 +96,7 @@ pub(super) fn logical_volumes(disk: Region<'_>, part: Region<'_>) -> Result<Vec<
                 match parts.as_deref() {
                     // What tells the content is at the beginning.
                     Some([first, ..]) => volume.content = probe(*first)?,
-                    _ => {
-                        volume.obstacle =
-                            Some("it is truncated: it ends behind the end of the disk".to_owned())
-                    }
+                    _ => volume.obstacle = Some(format!("{TRUNCATED}it ends behind the end of the disk")),
                 }
                 let before = part.start.saturating_sub(disk.start);
                 volume.pieces =
@@ -127,6 +127,11 @@ impl Volume {
             Content::FileSystem(found) if self.unusable().is_none() => Some(found),
             _ => None,
         }
+    }
+
+    /// Whether its end is missing.
+    pub fn is_truncated(&self) -> bool {
+        self.obstacle.as_ref().is_some_and(|obstacle| obstacle.starts_with(TRUNCATED))
     }
 
     /// Why it cannot be seen whether a system lies on it; none if it can, or if none ever does.

@@ -64,8 +64,21 @@ pub struct Finished {
 impl Command {
     /// A program by its name, looked for in `PATH`, or by its path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Self::in_our_group(program);
+        command.inner.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// A program that somebody types into: it has our standard input, and what comes from a terminal for us
+    /// comes for it, too.
+    pub fn interactive(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Self::in_our_group(program);
+        command.inner.stdin(Stdio::inherit());
+        command
+    }
+
+    fn in_our_group(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
-        inner.stdin(Stdio::null()).process_group(0);
         if std::env::var_os("PATH").is_none() {
             inner.env("PATH", USUAL_PATH);
         }
@@ -98,6 +111,13 @@ impl Command {
     #[must_use]
     pub fn inherit_stdin(mut self) -> Self {
         self.inner.stdin(Stdio::inherit());
+        self
+    }
+
+    /// The directory that it starts in.
+    #[must_use]
+    pub fn current_dir(mut self, directory: &std::path::Path) -> Self {
+        self.inner.current_dir(directory);
         self
     }
 
@@ -215,6 +235,16 @@ impl Command {
         self.finish(Stdio::null(), Stdio::inherit())
     }
 
+    /// Runs it with our standard error, to which its standard output goes, too.
+    ///
+    /// # Errors
+    /// As for [`Command::status`].
+    pub fn to_errors(self) -> Result<Finished> {
+        let errors = std::io::stderr().as_fd().try_clone_to_owned();
+        let errors = errors.map_err(|source| Error::action("use standard error", reason(&source)))?;
+        self.finish(Stdio::from(errors), Stdio::inherit())
+    }
+
     /// Runs it with our standard output, and keeps what it writes to standard error.
     ///
     /// # Errors
@@ -325,6 +355,7 @@ fn wait(child: &mut Child, mut tails: [&mut Tail; 2]) -> Result<ExitStatus> {
                 let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timespec(GRACE)));
             }
             let _ = kill_process_group(pid, Signal::KILL);
+            let _ = child.kill(); // one in our own group
             child.wait().map_err(failed)?;
             return Err(interrupted);
         }

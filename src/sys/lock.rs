@@ -38,7 +38,10 @@ impl FolderLock {
 /// In dpkg's order: the outer one first, so that a frontend between two calls of dpkg keeps its turn.
 /// The original takes the inner one alone (I5), and gets in between these calls, when packages are half
 /// installed.
-const LOCKS: [&str; 2] = ["var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock"];
+const LOCKS: [&str; 2] = ["var/lib/dpkg/lock-frontend", DPKG_LOCK];
+
+/// dpkg's own lock, in a root.
+pub const DPKG_LOCK: &str = "var/lib/dpkg/lock";
 
 /// dpkg's and apt's own locks, so that no package changes while a root is read (U60, D21, I5).
 #[derive(Debug)]

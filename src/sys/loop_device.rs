@@ -41,7 +41,7 @@ struct LoopConfig {
     reserved: [u64; 8],
 }
 
-/// A read-only loop device. The kernel frees it by itself when its last user (this value, or a mount of
+/// A loop device. The kernel frees it by itself when its last user (this value, or a mount of
 /// it) is gone, however that comes.
 #[derive(Debug)]
 pub struct LoopDevice {
@@ -50,12 +50,24 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// Makes `size` bytes of `file` from `offset` on a block device; `size` 0 means up to the end.
+    /// Makes `size` bytes of `file` from `offset` on a read-only block device; `size` 0 means up to the end.
     /// Both are in bytes. `name` is for messages.
     ///
     /// # Errors
     /// When there is no loop driver or no free device, or the file cannot be used.
     pub fn attach(file: &File, name: &Path, offset: u64, size: u64) -> Result<Self> {
+        Self::with_flags(file, name, offset, size, LO_FLAGS_READ_ONLY)
+    }
+
+    /// The same for a device that writes to the file.
+    ///
+    /// # Errors
+    /// As for [`LoopDevice::attach`].
+    pub fn attach_writable(file: &File, name: &Path, offset: u64, size: u64) -> Result<Self> {
+        Self::with_flags(file, name, offset, size, 0)
+    }
+
+    fn with_flags(file: &File, name: &Path, offset: u64, size: u64, flags: u32) -> Result<Self> {
         let control = "/dev/loop-control";
         let control = File::options().read(true).write(true).open(control).map_err(|source| {
             Error::io("open", control, source)
@@ -69,8 +81,10 @@ impl LoopDevice {
                 return Err(std::io::Error::last_os_error()).during("find a free loop device for", name);
             }
             let path = PathBuf::from(format!("/dev/loop{number}"));
-            let device = File::options().read(true).open(&path).during("open", &path)?;
-            match configure(&device, file.as_raw_fd(), offset, size) {
+            // The kernel makes a device read-only that is not open for writing.
+            let writable = flags & LO_FLAGS_READ_ONLY == 0;
+            let device = File::options().read(true).write(writable).open(&path).during("open", &path)?;
+            match configure(&device, file.as_raw_fd(), offset, size, flags) {
                 Ok(()) => return Ok(Self { path, _device: device }),
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
                 Err(error) => return Err(Error::io("make a loop device of", name, error)),
@@ -85,7 +99,7 @@ impl LoopDevice {
     }
 }
 
-fn configure(device: &File, file: RawFd, offset: u64, size: u64) -> std::io::Result<()> {
+fn configure(device: &File, file: RawFd, offset: u64, size: u64, flags: u32) -> std::io::Result<()> {
     let config = LoopConfig {
         fd: u32::try_from(file).map_err(std::io::Error::other)?,
         block_size: 0,
@@ -98,7 +112,7 @@ fn configure(device: &File, file: RawFd, offset: u64, size: u64) -> std::io::Res
             number: 0,
             encrypt_type: 0,
             encrypt_key_size: 0,
-            flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+            flags: flags | LO_FLAGS_AUTOCLEAR,
             file_name: [0; 64],
             crypt_name: [0; 64],
             encrypt_key: [0; 32],

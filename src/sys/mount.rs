@@ -38,8 +38,8 @@ impl Mount {
         Self::new(fstype, device, target, flags, &options).map_err(|source| refused(fstype, target, source))
     }
 
-    /// A file system on a block device with these flags and options, and read-only whatever they say. Its
-    /// set-uid bits and devices are not honoured.
+    /// A file system on a block device with these flags and options. Its set-uid bits and devices are not
+    /// honoured.
     ///
     /// # Errors
     /// The kernel's own, for the caller to explain.
@@ -50,7 +50,7 @@ impl Mount {
         flags: MountFlags,
         options: &CStr,
     ) -> std::result::Result<Self, Errno> {
-        let flags = flags | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        let flags = flags | MountFlags::NOSUID | MountFlags::NODEV;
         mount(device, target, fstype, flags, options)?;
         Ok(Self { target: target.to_owned() })
     }

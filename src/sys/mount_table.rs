@@ -16,6 +16,8 @@ pub struct MountPoint {
     pub path: PathBuf,
     /// The type: `ext4`, `tmpfs`...
     pub fstype: OsString,
+    /// The file system's own options, as the kernel tells them: `ro,norecovery`.
+    pub options: OsString,
 }
 
 /// All mounts that this thread sees, in the order in which they were made.
@@ -38,8 +40,10 @@ fn parse_line(line: &[u8]) -> Option<MountPoint> {
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let path = fields.nth(3)?;
     // Optional fields end with a lone "-"; the type follows.
-    let fstype = fields.skip_while(|&field| field != b"-").nth(1)?;
-    Some(MountPoint { id, path: unescape(path).into(), fstype: unescape(fstype) })
+    let mut fields = fields.skip_while(|&field| field != b"-");
+    let fstype = fields.nth(1)?;
+    let options = fields.nth(1)?;
+    Some(MountPoint { id, path: unescape(path).into(), fstype: unescape(fstype), options: unescape(options) })
 }
 
 /// Blanks, tabs, newlines, backslashes and `#` are written as three octal digits.
@@ -74,13 +78,18 @@ mod tests {
     #[test]
     fn a_mount_point_with_a_blank_is_read_right() {
         let text =
-            b"36 35 98:0 /mnt1 /mnt/with\\040space\\134x rw,noatime master:1 shared:2 - ext4 /dev/root rw\n\
+            b"36 35 98:0 /mnt1 /mnt/with\\040space\\134x rw,noatime master:1 shared:2 - ext4 /dev/root ro,norecovery\n\
                      37 35 98:1 / / rw - tmpfs none rw\n";
         assert_eq!(
             parse(text),
             [
-                MountPoint { id: 36, path: "/mnt/with space\\x".into(), fstype: "ext4".into() },
-                MountPoint { id: 37, path: "/".into(), fstype: "tmpfs".into() },
+                MountPoint {
+                    id: 36,
+                    path: "/mnt/with space\\x".into(),
+                    fstype: "ext4".into(),
+                    options: "ro,norecovery".into(),
+                },
+                MountPoint { id: 37, path: "/".into(), fstype: "tmpfs".into(), options: "rw".into() },
             ]
         );
     }

@@ -69,6 +69,15 @@ fn make_directory(parent: &Root, name: &str) -> Result<()> {
     }
 }
 
+/// Whether a root has what [`keep_system_accounts`] needs.
+///
+/// # Errors
+/// When it has not: then it is no root file system.
+pub fn check(root: &Root) -> Result<()> {
+    required(root, PASSWD)?;
+    required(root, GROUP).map(drop)
+}
+
 fn required(root: &Root, path: &str) -> Result<Vec<u8>> {
     if let Some(content) = root.read(path)? {
         return Ok(content);

@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 
 use super::Outcome;
-use super::kernel::{self, KernelApplet};
+use super::kernel;
 use crate::cli::getopt::{Argument, CommandLine, OptionSpec};
 use crate::cli::help;
 use crate::config::modern::{Globals, ImageRequest};
+use crate::error::Result;
 use crate::report;
 use crate::run::images;
+use crate::run::kernels::KernelApplet;
 use crate::site::{Site, Start, drop_ins, hooks::When};
 use crate::sys::coprocess::Output;
 use crate::sys::{namespace, signals};
@@ -141,8 +143,9 @@ Examples:
   ltsp image --revert debian
 
 Settings: these variables, and ADD_IMAGE_EXCLUDES, ALL_IMAGES, BASE_DIR,
-OMIT_FUNCTIONS, OMIT_IMAGE_EXCLUDES, OVERLAY, RPI_IMAGE, TFTP_DIR, PRE_IMAGE_*
-and POST_IMAGE_*, in the environment or in /etc/ltsp/ltsp.conf.
+DEBUG_SHELL, LTSP_DEBUG, OMIT_FUNCTIONS, OMIT_IMAGE_EXCLUDES, OVERLAY,
+RPI_IMAGE, TFTP_DIR, PRE_IMAGE_* and POST_IMAGE_*, in the environment or in
+/etc/ltsp/ltsp.conf.
 See ltsp(8) and ltsp-image(8).
 ",
         help::options(OPTIONS)
@@ -157,6 +160,9 @@ pub(super) fn main(globals: &Globals, words: Vec<OsString>) -> Outcome {
     if json {
         report::keep_output_for_results();
     }
+    if dry_run {
+        report::keep_debug_log(Some("0")); // that of the last real run stays
+    }
     let output = if json { Output::Errors } else { Output::Ours };
 
     // The shell of drop-in scripts has to see what is mounted for the image. Hooks alone are better off
@@ -169,26 +175,38 @@ pub(super) fn main(globals: &Globals, words: Vec<OsString>) -> Outcome {
     }
     let start = Start { applet: "image", globals, output, dry_run };
     let mut site = Site::load(start, places, std::env::vars_os())?;
-    if dry_run {
-        tell_what_is_not_run(&site);
-    } else {
+    if !dry_run {
         // Before mistakes in options (F13, F35).
-        site.run_hooks(When::Before)?;
+        let done = site.run_hooks(When::Before);
+        site.debugged(done)?;
     }
     let request = take(parsed?, &mut site);
-    let (settings, warnings) = site.image_settings(&request)?;
+    let done = work(globals, output, &request, &mut site, !has_drop_ins);
+    site.debugged(done)?;
+    Ok(())
+}
+
+/// All that follows when options and configuration are read.
+fn work(
+    globals: &Globals,
+    output: Output,
+    request: &ImageRequest,
+    site: &mut Site,
+    private_mounts: bool,
+) -> Result<()> {
+    let (settings, warnings) = site.image_settings(request)?;
     for warning in warnings {
         log::warn!("{warning}");
     }
     // A mistake that only the kernel step would meet is told before the long work.
-    let mut kernels = KernelApplet::load(globals, output, dry_run, site.environment())?;
-    if !has_drop_ins {
+    let places = super::places();
+    let mut kernels = KernelApplet::load(globals, places, output, request.dry_run, site.environment())?;
+    site.debug_messages();
+    if private_mounts {
         namespace::private_mounts()?;
     }
-    images::run(&settings, &request, &mut site, &mut |image, kernel_initrd| {
-        kernels.run(image, kernel_initrd)
-    })?;
-    if !dry_run {
+    images::run(&settings, request, site, &mut kernels)?;
+    if !request.dry_run {
         site.finish()?;
         site.run_hooks(When::After)?;
     }
@@ -222,22 +240,13 @@ fn take(line: CommandLine<Id>, site: &mut Site) -> ImageRequest {
     request
 }
 
-/// Code that a real run would have run, and that may change what it does.
-fn tell_what_is_not_run(site: &Site) {
-    let hooks = [When::Before, When::After].into_iter().flat_map(|when| site.hooks(when));
-    let scripts = site.drop_ins().iter().map(|script| crate::error::shown(&script.path));
-    for name in hooks.chain(scripts) {
-        log::info!("{name} would be run");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::getopt;
     use crate::error::Error;
 
-    fn line(words: &[&str]) -> Result<CommandLine<Id>, Vec<Error>> {
+    fn line(words: &[&str]) -> std::result::Result<CommandLine<Id>, Vec<Error>> {
         getopt::parse(OPTIONS, words.iter().map(OsString::from), false)
     }
 

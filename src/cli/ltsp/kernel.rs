@@ -1,15 +1,12 @@
 //! `ltsp kernel` (K1), by itself and as the last step of `ltsp image` (I40).
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::Outcome;
 use crate::cli::getopt::{Argument, CommandLine, OptionSpec};
 use crate::cli::help;
 use crate::config::modern::Globals;
-use crate::config::settings::Step;
-use crate::error::Result;
-use crate::run::kernels;
-use crate::site::{Site, Start, drop_ins::Stage, hooks::When};
+use crate::run::kernels::KernelApplet;
 use crate::sys::coprocess::Output;
 use crate::sys::{namespace, signals};
 
@@ -61,61 +58,17 @@ See ltsp(8) and ltsp-kernel(8).
 pub(super) fn main(globals: &Globals, words: Vec<OsString>) -> Outcome {
     signals::catch()?;
     let parsed = super::parsed("kernel", OPTIONS, words, help_text);
-    let mut applet = KernelApplet::load(globals, Output::Ours, false, std::env::vars_os())?;
+    let mut applet = KernelApplet::load(globals, super::places(), Output::Ours, false, std::env::vars_os())?;
     // Before mistakes in options (F13, F35).
-    applet.site.run_hooks(When::Before)?;
-    let line = parsed?;
-    for given in &line.options {
+    applet.before()?;
+    let CommandLine { options, operands } = parsed?;
+    for given in &options {
         let Id::KernelInitrd = given.id;
-        super::assign(&mut applet.site, "KERNEL_INITRD", given.value(), "kernel-initrd");
+        applet.use_kernel_initrd(given.value());
     }
-    let CommandLine { operands, .. } = line;
     namespace::private_mounts()?;
-    applet.copy(operands)?;
-    applet.site.run_hooks(When::After)?;
+    applet.work(operands)?;
     Ok(())
-}
-
-/// The applet with its surroundings.
-pub(super) struct KernelApplet {
-    site: Site,
-}
-
-impl KernelApplet {
-    pub(super) fn load(
-        globals: &Globals,
-        output: Output,
-        dry_run: bool,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self> {
-        let start = Start { applet: "kernel", globals, output, dry_run };
-        Ok(Self { site: Site::load(start, super::places(), environment)? })
-    }
-
-    /// One whole run for one image: hooks, drop-in scripts, copying (I40). `kernel_initrd` wins over
-    /// configuration. To be called in a private mount namespace.
-    pub(super) fn run(&mut self, image: &OsStr, kernel_initrd: Option<&OsStr>) -> Result<()> {
-        self.site.run_hooks(When::Before)?;
-        if let Some(value) = kernel_initrd.filter(|value| !value.is_empty()) {
-            super::assign(&mut self.site, "KERNEL_INITRD", value, "kernel-initrd");
-        }
-        self.copy(vec![image.to_owned()])?;
-        self.site.run_hooks(When::After)
-    }
-
-    fn copy(&mut self, sources: Vec<OsString>) -> Result<()> {
-        let arguments: Vec<&OsStr> = sources.iter().map(OsString::as_os_str).collect();
-        self.site.call(Stage::Start, &arguments, None)?;
-        let settings = self.site.kernel_settings(sources.clone())?;
-        if settings.omitted.contains(&Step::Kernel) {
-            log::info!("Omitting kernel_main");
-        } else {
-            kernels::update(&settings)?;
-        }
-        self.site.call(Stage::End, &arguments, None)?;
-        self.site.undo()?;
-        self.site.finish()
-    }
 }
 
 #[cfg(test)]

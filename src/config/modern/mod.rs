@@ -11,13 +11,13 @@ use super::engine::engine;
 use super::settings::{ImageSettings, ModernKernelSettings, Step};
 use super::variables::{Origin, Variables};
 use crate::error::Result;
-use crate::excludes::{self, Lines};
+use crate::excludes::{self, ImageList, Lines};
 use crate::sys::command::Changes;
 use steps::{mounting_is_not_omitted, omitted};
-use values::{audit, expanded, ionice, is_one, keep, kernel_rules, revert, unless_zero};
+use values::{audit, expanded, ionice, is_one, keep, revert, unless_zero};
 
 pub use steps::{FUNCTIONS, functions_to_omit, skipped};
-pub use values::{check_trust, directory};
+pub use values::{check_trust, directory, kernel_rules};
 
 /// What counts when neither environment nor configuration sets it.
 const DEFAULTS: [(&str, &str); 3] =
@@ -103,7 +103,7 @@ pub fn image_settings(
         mounting_is_not_omitted(variables)?;
     }
     let excludes = if omitted.contains(&Step::Excludes) {
-        Vec::new()
+        ImageList::default()
     } else {
         let lines = |name| Lines { value: variables.get(name).unwrap_or_default(), name };
         let (add, omit) = (lines("ADD_IMAGE_EXCLUDES"), lines("OMIT_IMAGE_EXCLUDES"));

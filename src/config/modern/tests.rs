@@ -28,7 +28,7 @@ fn without_settings_an_image_is_cleaned_backed_up_and_looked_through() {
     assert_eq!((found.keep, found.revert, found.ionice), (1, None, None));
     assert_eq!((found.audit, found.engine), (Audit::Warn, crate::config::settings::Engine::Automatic));
     assert!(found.omitted.is_empty() && found.mksquashfs_params.is_empty());
-    assert!(found.excludes.iter().any(|pattern| pattern.text() == "home/*"));
+    assert!(found.excludes.patterns.iter().any(|pattern| pattern.text() == "home/*"));
 }
 
 // I2, F16 (2)
@@ -88,7 +88,7 @@ fn steps_are_left_out_by_the_names_of_functions_and_scripts() {
     ]);
     assert_eq!(found.omitted, BTreeSet::from([Step::Users, Step::SslCert, Step::Cleanup]));
     assert!(!found.cleanup);
-    assert!(settings(&[("OMIT_FUNCTIONS", "image_excludes")]).excludes.is_empty());
+    assert!(settings(&[("OMIT_FUNCTIONS", "image_excludes")]).excludes.patterns.is_empty());
     for (name, value) in [("OMIT_FUNCTIONS", "image_main"), ("LTSP_SKIP_SCRIPTS", "image")] {
         assert!(image(&[(name, value)]).is_err());
         image(&[(name, value), ("REVERT", "1")]).unwrap();

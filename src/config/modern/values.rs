@@ -96,7 +96,7 @@ pub(super) fn audit(variables: &Variables) -> Result<Audit> {
 }
 
 /// The lines of KERNEL_INITRD that are no comments: a pattern up to the first blank, and the rest (K14).
-pub(super) fn kernel_rules(value: &OsStr) -> Vec<KernelRule> {
+pub fn kernel_rules(value: &OsStr) -> Vec<KernelRule> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let rule = |line: &[u8]| {
         let line = line.trim_ascii();

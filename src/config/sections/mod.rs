@@ -79,6 +79,7 @@ pub fn evaluate(
             shell::check_syntax(path, &script).map_err(|error| error.with_status(SYNTAX_ERROR))?;
             let name = shown(path);
             let origin = Origin::File(path.to_owned(), None);
+            log::trace!("{name} is evaluated by a shell");
             // The status of what was evaluated last means nothing (F26).
             session.run(Code { text: &script, name: &name, origin: &origin }, variables)?;
         }
@@ -202,6 +203,7 @@ impl<'a> Native<'a> {
         let bodies: &'a [Body] = self.bodies;
         let found = layout.sections.iter().zip(bodies).find(|(other, _)| std::ptr::eq(*other, section));
         let Some((_, body)) = found else { return Ok(()) };
+        log::trace!("{}:{}: section {}", shown(self.path), section.line, shown(&section.id));
         for piece in body {
             match piece {
                 Piece::Plain(plain) => plain.carry_out(self.path, OWN, self.variables)?,

@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result, shown};
+use crate::error::{During, Error, Result, shown};
 use crate::source::region::{Region, be32, le32};
 use export::Export;
 use files::Files;
@@ -183,6 +183,18 @@ impl VmDisk {
                 ),
             )
         })
+    }
+
+    /// The file itself, for writing to a raw disk.
+    ///
+    /// # Errors
+    /// When it is not raw, or cannot be written to.
+    pub fn writable(&self) -> Result<File> {
+        if self._export.is_some() || self.size.is_some() {
+            return Err(Error::new("write to", &self.name, "only raw disks can be written to")
+                .hint(convert(&self.name)));
+        }
+        File::options().read(true).write(true).open(&self.name).during("write to", &self.name)
     }
 
     /// The file that [`VmDisk::region`] is a part of.
