@@ -201,12 +201,9 @@ fn over(lower: &Path, place: &Path, number: usize, target: &Path, writes: Writes
     for dir in [&layer, &upper, &work] {
         make_dir(dir)?;
     }
-    // An overlay's root directory looks like its upper layer, whatever the lower one looks like. The time of
-    // the view's own is new, as in the original: the view is a new thing.
+    // An overlay's root directory looks like its upper layer, whatever the lower one looks like. Its time is
+    // new, as in the original.
     attributes::copy(lower, &upper)?;
-    if number > 0 {
-        attributes::copy_time(lower, &upper)?;
-    }
     Mount::overlay(lower, &upper, &work, target)
 }
 

@@ -24,16 +24,6 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives a directory the modification time of another one.
-///
-/// # Errors
-/// When it cannot be read or set.
-pub(super) fn copy_time(from: &Path, to: &Path) -> Result<()> {
-    let modified = std::fs::metadata(from).and_then(|meta| meta.modified()).during("look up", from)?;
-    let directory = std::fs::File::open(to).during("open", to)?;
-    directory.set_modified(modified).during("set the time of", to)
-}
-
 fn xattr_names(path: &Path) -> Result<Vec<CString>> {
     let size = match listxattr_query(path) {
         Err(Errno::NOTSUP) => return Ok(Vec::new()),

@@ -215,9 +215,9 @@ fn functions_of_ltsp_are_replaced_by_later_scripts_only_and_not_all_of_them_can_
     site.call(Stage::Cleaned, &[], None).unwrap();
     assert_eq!(value(&site, "X"), "1");
 
-    let world = World::new(&[("etc/ltsp/server/image/70-x.sh", "mksquashfs_main() { :; }\n")]);
+    let world = World::new(&[("etc/ltsp/server/image/70-x.sh", "image_main() { :; }\n")]);
     let error = world.load("image").unwrap_err().to_string();
-    assert!(error.contains("mksquashfs_main"), "{error}");
+    assert!(error.contains("image_main"), "{error}");
 }
 
 #[test]
