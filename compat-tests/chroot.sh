@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes a Debian chroot for the demo and the tests, or finds the one made before, and prints where it is.
 #
-# Usage: chroot.sh demo|netboot
+# Usage: chroot.sh demo|netboot|services
 #
 # The chroots have the suite of this machine and come from its own Debian mirrors, so this works wherever
 # apt does. They are kept in $LTSP_TEST_CACHE (default /var/cache/ltsp-image-tools-tests), under a name
@@ -30,6 +30,13 @@ recipe() {
             --include=linux-image-cloud-amd64,initramfs-tools,nbd-client,systemd-sysv,iputils-ping \
             "--essential-hook=sync-in '$here/rigs/netboot' /" \
             "--customize-hook=chroot \"\$1\" systemctl enable netboot-report.service"
+        ;;
+    services)
+        # What makes keys when it is installed, and what brings keys as examples or for its tests, with all
+        # documentation.
+        printf '%s\n' --variant=apt \
+            --include=openssh-server,ssl-cert,ca-certificates,perl,libio-socket-ssl-perl,python3,python3-tornado,openvpn \
+            --include=wpasupplicant,network-manager,cups-daemon,apache2,wireguard-tools,samba-common,cloud-init,cryptsetup-bin
         ;;
     *)
         echo "chroot.sh: there is no recipe for a chroot named '$1'" >&2

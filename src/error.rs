@@ -65,16 +65,6 @@ impl Error {
             .with_status(u8::try_from(128 + signal).unwrap_or(1))
     }
 
-    /// The same failure as that of an action on a file that the admin knows of.
-    #[must_use]
-    pub fn as_failure_to(mut self, action: &str, path: impl AsRef<Path>) -> Self {
-        let reason = match self.what {
-            What::Failed { reason, .. } | What::Said(reason) => reason,
-        };
-        self.what = What::Failed { action: action.to_owned(), path: Some(path.as_ref().to_owned()), reason };
-        self
-    }
-
     /// What the admin can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -19,8 +19,8 @@
 //!
 //! Beside the walk stands [`migrate`]: from the settings of LTSP 5 to those of the modern front end.
 //!
-//! Below them lie [`sys`] (privileged effects, each owned by a value that undoes it), [`report`] and
-//! [`error`].
+//! Below them lie [`kernel_names`], [`sys`] (privileged effects, each owned by a value that undoes it),
+//! [`report`] and [`error`].
 
 pub mod cli;
 pub mod config;
@@ -47,6 +47,7 @@ pub mod nbd;
 
 pub mod migrate;
 
+pub mod kernel_names;
 pub mod sys;
 
 pub mod report;

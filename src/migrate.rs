@@ -9,7 +9,7 @@ use crate::config::legacy::{self, Sources};
 use crate::config::shell;
 use crate::config::variables::{Variables, expanded_words, words};
 use crate::error::{Error, Result, shown};
-use crate::kernel::assignments::{self, Assignments};
+use crate::kernel_names::assignments::{self, Assignments};
 use crate::source::{architecture, listing};
 use crate::sys::confined::Root;
 

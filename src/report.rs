@@ -55,6 +55,11 @@ pub fn keep_output_for_results() {
     RESULTS_ONLY.store(true, Ordering::Relaxed);
 }
 
+/// Whether standard output is for people, and not kept for such results.
+pub fn is_for_people() -> bool {
+    !RESULTS_ONLY.load(Ordering::Relaxed)
+}
+
 /// Writes a result on a line of its own to standard output, at once.
 ///
 /// # Errors

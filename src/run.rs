@@ -27,9 +27,6 @@ use crate::sys::lock::PackageLock;
 use crate::sys::namespace::{self, Outside};
 use crate::sys::{mount_table, signals};
 
-/// Where dpkg keeps its locks and its database.
-const DPKG: &str = "/var/lib/dpkg";
-
 /// Names the root that the kernel step is to take kernels from, to the program that does it (D7 c). Empty
 /// if it is to look for the root itself: it then only tells who calls.
 pub const KERNEL_ROOT: &str = "LTSP_UPDATE_KERNELS_ROOT";
@@ -130,7 +127,7 @@ impl Run<'_> {
     /// image is done (U60, D21).
     fn cleaned(&self, source: &Source) -> Result<Cleaned> {
         let running = source.chroot == Path::new("/");
-        let packages = running.then(|| PackageLock::acquire(Path::new(DPKG))).transpose()?;
+        let packages = if running { Some(PackageLock::acquire(&Root::open(Path::new("/"))?)?) } else { None };
         let view = View::new(&source.chroot, &self.settings.excluded_mounts)?;
         let root = Root::open(view.root())?.known_as(&source.chroot);
         let cleaned = cleanup::clean(&root, &self.settings.child_environment);

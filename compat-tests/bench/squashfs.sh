@@ -61,6 +61,7 @@ compare() {
     rm -f "$work"/*
     find "$tree" -type f -exec cat {} + >/dev/null # Both find the tree in the page cache.
     for _ in $(seq "$rounds"); do
+        rm -f "$work/ours.img"
         measured ours "$program" "$tree" "$work/ours.img" "comp=$comp"
         rm -f "$work/theirs.img"
         measured theirs mksquashfs "$tree" "$work/theirs.img" -comp "$comp" -no-progress

@@ -6,6 +6,7 @@
 mod accounts;
 mod cleanup;
 mod listing;
+mod lock;
 mod numbers;
 mod system_accounts;
 mod view;

@@ -110,56 +110,38 @@ fn sorted(line: &str) -> String {
     format!("{before}:{}", members.join(","))
 }
 
-/// The accounts of a Debian 12 with a desktop and the usual services, as their packages make them.
-const PASSWD: &str = include_str!("bookworm/passwd");
-const GROUP: &str = include_str!("bookworm/group");
-/// Ten users and ten groups more.
-const MORE_USERS: &str = include_str!("bookworm/extra.passwd");
-const MORE_GROUPS: &str = include_str!("bookworm/extra.group");
+/// The account files of a full Debian 12: all packages of standard priority, the desktop of
+/// `task-xfce-desktop`, `task-laptop`, the other display managers, and usual services, each account made by
+/// its package. Ten users and ten groups more were made there by useradd, groupadd, gpasswd and chpasswd.
+const BOOKWORM: [(&str, &str); 12] = [
+    ("passwd", include_str!("bookworm/passwd")),
+    ("group", include_str!("bookworm/group")),
+    ("shadow", include_str!("bookworm/shadow")),
+    ("gshadow", include_str!("bookworm/gshadow")),
+    ("subuid", include_str!("bookworm/subuid")),
+    ("subgid", include_str!("bookworm/subgid")),
+    ("passwd-", include_str!("bookworm/passwd-")),
+    ("group-", include_str!("bookworm/group-")),
+    ("shadow-", include_str!("bookworm/shadow-")),
+    ("gshadow-", include_str!("bookworm/gshadow-")),
+    ("subuid-", include_str!("bookworm/subuid-")),
+    ("subgid-", include_str!("bookworm/subgid-")),
+];
 
 fn bookworm() -> Vec<(&'static str, String)> {
-    let passwd = format!("{PASSWD}{MORE_USERS}");
-    let members = [
-        ("adm", "administrator"),
-        ("sudo", "administrator,alice"),
-        ("cdrom", "administrator,alice,bob"),
-        ("plugdev", "alice,bob,guest,epoptes"),
-        ("users", "bob,pupil1,www-data"),
-        ("audio", "alice"),
-        ("lpadmin", "administrator"),
-        ("shadow", "exam-service"),
-        ("ssl-cert", "Debian-exim,library"),
-    ];
-    let mut group = String::new();
-    for line in GROUP.lines().chain(MORE_GROUPS.lines()) {
-        let name = line.split(':').next().unwrap();
-        let more = members.iter().find(|(group, _)| *group == name).map_or("", |(_, more)| more);
-        let comma = if line.ends_with(':') || more.is_empty() { "" } else { "," };
-        group += &format!("{line}{comma}{more}\n");
-    }
-    let each = |text: &str, end: &str| -> String {
-        text.lines().map(|line| format!("{}:{end}\n", line.split(':').next().unwrap())).collect()
-    };
-    let shadow =
-        each(PASSWD, "*:19500:0:99999:7:::") + &each(MORE_USERS, "$y$j9T$salt$hash:19500:0:99999:7:::");
-    let sub = "alice:100000:65536\nbob:165536:65536\n".to_owned();
-    vec![
-        ("gshadow", each(&group, "!:administrator:alice")),
-        ("passwd-", passwd.clone()),
-        ("shadow-", shadow.clone()),
-        ("group~", group.clone()),
-        ("subuid-", sub.clone()),
-        ("subuid", sub.clone()),
-        ("subgid", sub),
-        ("passwd", passwd),
-        ("group", group),
-        ("shadow", shadow),
-        ("hostname", "server\n".to_owned()),
-    ]
+    let more = [("hostname", "server\n"), (".pwd.lock", ""), ("group~", "old\n"), ("passwd.bak", "old\n")];
+    BOOKWORM.into_iter().chain(more).map(|(name, text)| (name, text.to_owned())).collect()
 }
 
+/// Those of a bookworm, one of them changed.
+fn changed(name: &str, change: impl Fn(&str) -> String) -> Vec<(&'static str, String)> {
+    let each = |(file, text): (&'static str, String)| (file, if file == name { change(&text) } else { text });
+    bookworm().into_iter().map(each).collect()
+}
+
+/// Those of a bookworm without some.
 fn without(name: &str) -> Vec<(&'static str, String)> {
-    bookworm().into_iter().filter(|(file, _)| *file != name).collect()
+    bookworm().into_iter().filter(|(file, _)| !name.split(' ').any(|name| *file == name)).collect()
 }
 
 // I11-I20
@@ -170,18 +152,30 @@ fn the_accounts_of_a_full_bookworm_become_those_of_the_original() {
     pair.compare("bookworm");
     // The comparison is not one of nothing with nothing.
     let files = listing(&pair.ours);
-    let lines = |name: &str| files[name].3.lines().count();
-    assert_eq!((lines("passwd"), lines("shadow")), (39 + 2, 39 + 2));
-    assert_eq!((lines("group"), lines("gshadow")), (67 + 3, 67 + 3));
-    assert_eq!(lines("subuid"), 2);
+    let text = |name: &str| files[name].3.as_str();
+    let lines = |name: &str| text(name).lines().count();
+    let people = ["administrator", "alice", "bob", "teacher1", "teacher2", "pupil1", "pupil2", "guest"];
+    assert_eq!(BOOKWORM[0].1.lines().count(), 47 + 10);
+    assert_eq!((lines("passwd"), lines("shadow")), (47 + 10 - people.len(), 47 + 10 - people.len()));
+    for name in ["passwd", "group", "shadow", "gshadow"] {
+        assert!(people.iter().all(|person| !text(name).contains(person)), "{name}");
+        assert!(!text(name).contains("$y$"), "{name}");
+    }
+    // What services and users of other services need has stayed.
+    assert!(text("group").contains("\nteachers:x:1099:exam-service\n"), "{}", text("group"));
+    assert!(text("group").contains("\nprojects:x:1101:www-data\n") && !text("group").contains("class-7a"));
+    assert_eq!((lines("group"), lines("gshadow")), (74 + 5, 74 + 5));
+    assert_eq!(lines("subuid"), 9);
     let names: Vec<_> = files.keys().map(String::as_str).collect();
-    assert_eq!(names, ["group", "gshadow", "hostname", "passwd", "shadow", "subgid", "subuid"]);
+    let stayed =
+        [".pwd.lock", "group", "gshadow", "hostname", "passwd", "passwd.bak", "shadow", "subgid", "subuid"];
+    assert_eq!(names, stayed);
 }
 
 // I19, U5
 #[test]
 fn a_missing_gshadow_or_shadow_makes_no_difference() {
-    for name in ["gshadow", "shadow"] {
+    for name in ["gshadow", "shadow", "shadow gshadow"] {
         let world = World::new();
         // The group `shadow` has the same number on every Debian, so the server's is the root's.
         Pair::new(&world, &without(name)).compare(&format!("without {name}"));
@@ -198,6 +192,30 @@ fn accounts_of_all_kinds_become_those_of_the_original() {
     }
 }
 
+// I13-I15
+#[test]
+fn odd_files_that_the_original_reads_become_the_same() {
+    let world = World::new();
+    let without_end = |text: &str| text.trim_end().to_owned();
+    let members: Vec<String> = (0..20_000).map(|number| format!("pupil{number}")).collect();
+    let crowd = format!("crowd:x:470:alice,www-data,{},www-data,sshd\n", members.join(","));
+    for (name, more) in [
+        // Names and ids that are there already, an id out of any range, a password in the file itself.
+        ("passwd", "alice:x:1050:0:again:/:/bin/sh\nalice:x:470:0:again:/:/bin/sh\n"),
+        ("passwd", "bob2:x:1002:1002::/:/bin/sh\nwww-data:x:1070:33::/:/bin/sh\n"),
+        ("passwd", "far:x:4294967294:100::/:\nhashed:$6$salt$hash:471:0::/:/bin/sh\nopen::472:0::/:\n"),
+        ("passwd", "\t tabs:x:473:0:: /home/x :/bin/sh \t\n"),
+        ("group", "projects:x:1150:daemon\nprojects2:x:1101:sshd\ncopy:x:4:alice,bob\n"),
+        ("group", "hashed:$6$salt$hash:474:alice,nobody-knows\nempty::475:\nnobody2:x:65534:nobody\n"),
+        ("group", &crowd),
+    ] {
+        Pair::new(&world, &changed(name, |text| text.to_owned() + more))
+            .compare(&format!("{name}: {more:.80}"));
+        let files = changed(name, |text| without_end(&(text.to_owned() + more)));
+        Pair::new(&world, &files).compare(&format!("{name} without an end: {more:.80}"));
+    }
+}
+
 // I12
 #[test]
 fn the_ranges_are_those_of_the_servers_login_defs() {
@@ -210,7 +228,7 @@ fn the_ranges_are_those_of_the_servers_login_defs() {
     pair.compare("other ranges");
     rustix::mount::unmount("/etc/login.defs", rustix::mount::UnmountFlags::DETACH).unwrap();
     let users = listing(&pair.ours)["passwd"].3.clone();
-    assert!(users.contains("\nalice:") && !users.contains("systemd-network:"), "{users}");
+    assert!(users.contains("\nalice:") && !users.contains("systemd-coredump:"), "{users}");
 }
 
 // U9: a link that works for whoever boots the root, and is a file of the server for the original.
@@ -260,28 +278,88 @@ fn absolute_links_are_those_of_the_root_and_not_of_the_server() {
     assert_eq!(fs::read_dir(&server).unwrap().count(), before);
 }
 
+// U9: what makes the original write on the server.
+#[test]
+fn folders_that_are_links_never_lead_to_the_server() {
+    for name in ["etc", "tmp"] {
+        let world = World::new();
+        let server = world.path.join("server");
+        let make_server = || {
+            fs::create_dir_all(&server).unwrap();
+            for (file, text) in bookworm() {
+                fs::write(server.join(file), text).unwrap();
+            }
+        };
+        let pair = Pair::new(&world, &bookworm());
+        pair.each(|root| {
+            let _ = fs::remove_dir_all(root.join(name));
+            symlink(&server, root.join(name)).unwrap();
+        });
+        let state = || -> BTreeMap<_, _> {
+            let entries = fs::read_dir(&server).unwrap().map(|entry| entry.unwrap().path());
+            entries.map(|path| (path.clone(), fs::read(path).ok())).collect()
+        };
+        make_server();
+        let before = state();
+        pair.run_original();
+        assert_ne!(state(), before, "{name}: the original");
+        fs::remove_dir_all(&server).unwrap();
+        make_server();
+        let ours = pair.run_ours();
+        assert_eq!(state(), before, "{name}: ours");
+        match name {
+            "etc" => {
+                let error = ours.unwrap_err().to_string();
+                assert!(error.contains("there is no etc/passwd"), "{error}");
+            }
+            _ => ours.unwrap(),
+        }
+    }
+}
+
 // U5: what the original gives up on.
 #[test]
 fn files_on_which_the_original_fails_are_cleaned_all_the_same() {
     let world = World::new();
     for (name, more) in [
-        ("passwd", "\n"),
-        ("passwd", "+::::::\n"),
-        ("passwd", "lost:x:7777:7777::/:/bin/sh\n"),
-        ("passwd", "short:x:1010:1000\n"),
-        ("group", "\n"),
-        ("group", "odd\n"),
+        ("passwd", &b"\n"[..]),
+        ("passwd", b"# alice was here\n"),
+        ("passwd", b"+::::::\n"),
+        ("passwd", b"+@people::::::\n"),
+        ("passwd", b"-alice\n"),
+        ("passwd", b"lost:x:7777:7777::/:/bin/sh\n"),
+        ("passwd", b"short:x:1010:1000\n"),
+        ("passwd", b"long:x:1010:100::/:/bin/sh:more\n"),
+        ("passwd", b"no-number:x::100::/:/bin/sh\n"),
+        ("passwd", b"no-number:x:1010:people::/:/bin/sh\n"),
+        ("passwd", b"m\xfcller:x:1010:100::/:/bin/sh\n"),
+        ("passwd", b"alone"),
+        ("passwd", b"\0\0\0\n"),
+        ("group", b"\n"),
+        ("group", b"# a comment\n"),
+        ("group", b"+:::\n"),
+        ("group", b"odd\n"),
+        ("group", b"no-number:x:x:alice\n"),
+        ("group", b"m\xfcller:x:1010:alice\n"),
     ] {
         let pair = Pair::new(&world, &bookworm());
         pair.each(|root| {
             let path = root.join("etc").join(name);
-            let text = fs::read_to_string(&path).unwrap() + more;
+            let text = [&fs::read(&path).unwrap()[..], more].concat();
             fs::write(path, text).unwrap();
         });
-        assert!(!pair.run_original().status.success(), "{name}: {more:?}");
+        let shown = String::from_utf8_lossy(more);
+        assert!(!pair.run_original().status.success(), "{name}: {shown}");
         pair.run_ours().unwrap();
-        let files = listing(&pair.ours);
-        assert!(!files["passwd"].3.contains("alice") && !files["shadow"].3.contains('$'), "{name}: {more:?}");
+        for file in ["passwd", "group", "shadow", "gshadow"] {
+            let text = fs::read(pair.ours.join("etc").join(file)).unwrap();
+            let text = String::from_utf8_lossy(&text).replace("-alice", "");
+            assert!(!text.contains("alice") && !text.contains("$y$"), "{name}: {shown}: {file}: {text}");
+            assert!(
+                text.contains("root:") && text.contains("\nwww-data:"),
+                "{name}: {shown}: {file}: {text}"
+            );
+        }
     }
 }
 

@@ -15,6 +15,12 @@ pub fn netboot() -> PathBuf {
     made("netboot")
 }
 
+/// A Debian with services and the documentation of its packages (about 350 MB). It is cached: never write to
+/// it.
+pub fn services() -> PathBuf {
+    made("services")
+}
+
 fn made(name: &str) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/compat-tests/chroot.sh");
     let output = Command::new(script)

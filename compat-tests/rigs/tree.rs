@@ -15,6 +15,9 @@ use rustix::io::Errno;
 /// The attributes that squashfs can store; others (access control lists) it cannot.
 const STORED_XATTRS: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 
+/// The script that makes a directory with every kind of entry.
+pub const ODD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat-tests/rigs/odd.sh");
+
 /// What a comparison came to.
 #[derive(Debug, Default)]
 pub struct Comparison {

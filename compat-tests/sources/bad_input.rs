@@ -66,6 +66,22 @@ fn a_partition_that_cannot_be_mounted_is_refused_with_a_list() {
     });
 }
 
+// What may be the root, but cannot be looked into, is told with the way out.
+#[test]
+fn a_disk_whose_root_may_be_hidden_says_where() {
+    privately(|world| {
+        world.sh("truncate -s 8M luks raid; printf 'LUKS\\272\\276' | dd of=luks conv=notrunc status=none
+             printf '\\374\\116\\053\\251' | dd of=raid bs=4096 seek=1 conv=notrunc status=none");
+        for (content, reason) in
+            [("luks", "it is encrypted (LUKS); open"), ("raid", "it is a member of a Linux RAID array; put")]
+        {
+            world.disk("disk", 20, PARTITION, &[(9, &world.path(content))]);
+            let error = world.refused("@/disk");
+            assert!(error.contains(&format!("partition 2 may hold it, but {reason}")), "{error}");
+        }
+    });
+}
+
 #[test]
 fn truncated_file_systems_and_partitions_are_told_before_the_kernel_sees_them() {
     privately(|world| {
@@ -107,7 +123,14 @@ fn a_file_system_that_the_kernel_lacks_is_named() {
         volume[80..84].copy_from_slice(&32u32.to_le_bytes());
         volume[128..130].copy_from_slice(&2048u16.to_le_bytes());
         std::fs::write(world.path("disc.iso"), [vec![0; 0x8000], volume, vec![0; 0x8000]].concat()).unwrap();
-        let error = world.refused("@/disc.iso");
-        assert!(error.contains("iso9660") && error.contains("disc.iso"), "{error}");
+        for table in ["", "label: dos\nstart=32, size=64, type=17\n", "label: gpt\nfirst-lba: 34\n"] {
+            // As hybrid discs have it, which start from USB sticks too.
+            if !table.is_empty() {
+                std::fs::write(world.path("table"), table).unwrap();
+                world.sh("sfdisk -q --wipe never disc.iso <table");
+            }
+            let error = world.refused("@/disc.iso");
+            assert!(error.contains("iso9660") && error.contains("disc.iso"), "{error}");
+        }
     });
 }

@@ -1,21 +1,10 @@
 //! Raw file systems and partitioned disks (S28 to S33, U2).
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::world::{World, privately};
-
-/// The first sector of a vfat, as mkfs.vfat makes it, as far as it is looked at.
-fn esp(world: &World) -> std::path::PathBuf {
-    let mut sector = vec![0; 512];
-    sector[..3].copy_from_slice(&[0xeb, 0x58, 0x90]);
-    sector[11..17].copy_from_slice(&[0x00, 0x02, 0x08, 0x20, 0x00, 0x02]);
-    sector[21] = 0xf8;
-    sector[67..90].copy_from_slice(b"\x78\x56\x34\x12EFI        FAT32   ");
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    let path = world.path("esp");
-    std::fs::write(&path, sector).unwrap();
-    path
-}
+use crate::lvm::physical_volume;
+use crate::world::{esp, privately};
 
 // S28, S30
 #[test]
@@ -89,6 +78,40 @@ fn the_root_of_a_disk_is_found_by_what_it_holds() {
             }
         }
         assert_eq!(world.seen("@/mbr,partition=3"), world.expected(&[("data", "")]));
+    });
+}
+
+// The table is where it is on a disk with such sectors, and counts in them.
+#[test]
+fn a_disk_with_sectors_of_4096_bytes_is_read() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        let table = "label: gpt\nstart=256, size=256, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\nstart=512, size=2048\n";
+        std::fs::write(world.path("table"), table).unwrap();
+        let device = world.sh("truncate -s 16M disk; losetup -f --show -b 4096 disk");
+        world.sh(&format!("sfdisk -q --no-reread --no-tell-kernel {device} <table; losetup -d {device}"));
+        world.put(&world.path("disk"), 2, &std::fs::read(root).unwrap());
+        assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=2"), world.expected(&[("a", "")]));
+    });
+}
+
+// Its boot record lists some of the partitions again, for systems that know no GPT.
+#[test]
+fn a_hybrid_disk_has_the_partitions_of_its_gpt() {
+    privately(|world| {
+        let root = world.ext4_root("a");
+        let table = "label: gpt\nstart=2048, size=2048, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n\
+                     start=4096, size=2048\nstart=6144, size=16384\n";
+        let disk = world.disk("disk", 16, table, &[(1, &esp(world)), (3, &root)]);
+        let entry = |kind: u8, start: u32, size: u32| {
+            [&[0, 0, 2, 0, kind, 0xff, 0xff, 0xff][..], &start.to_le_bytes(), &size.to_le_bytes()].concat()
+        };
+        let record = [entry(0x83, 6144, 16384), entry(0xee, 1, 2047)].concat();
+        std::fs::File::options().write(true).open(disk).unwrap().write_all_at(&record, 446).unwrap();
+        assert_eq!(world.seen("@/disk"), world.expected(&[("a", "")]));
+        assert_eq!(world.seen("@/disk,partition=3"), world.expected(&[("a", "")]));
+        assert!(world.refused("@/disk,partition=4").contains("there is none"));
     });
 }
 
@@ -170,7 +193,7 @@ fn logical_volumes_are_roots_and_parts_of_them_too() {
         let (root, var) = (world.ext4("a", ""), world.ext4("v", ""));
         let script = "label: dos\nstart=2048, size=65536, type=8e\n";
         let disk = world.disk("disk", 40, script, &[]);
-        world.put(&disk, 1, &physical_volume("in one piece"));
+        world.put(&disk, 1, &physical_volume(&[("root", &[(1, 8)]), ("var", &[(10, 8)])]));
         world.put(&disk, 3, &std::fs::read(root).unwrap());
         world.put(&disk, 12, &std::fs::read(var).unwrap());
         let expected = world.expected(&[("a", ""), ("v", "var")]);
@@ -190,7 +213,7 @@ fn a_logical_volume_in_two_pieces_is_put_together_where_the_kernel_can() {
     privately(|world| {
         let root = std::fs::read(world.ext4_root("a")).unwrap();
         let disk = world.disk("disk", 40, "label: dos\nstart=2048, size=65536, type=8e\n", &[]);
-        world.put(&disk, 1, &physical_volume("in two pieces"));
+        world.put(&disk, 1, &physical_volume(&[("root", &[(18, 4), (10, 4)])]));
         world.put(&disk, 20, &root[..4 << 20]);
         world.put(&disk, 12, &root[4 << 20..]);
         let drivers = std::fs::read_to_string("/proc/misc").unwrap();
@@ -205,42 +228,4 @@ fn a_logical_volume_in_two_pieces_is_put_together_where_the_kernel_can() {
             );
         }
     });
-}
-
-/// The first MiB of a physical volume of LVM with two volumes of 8 MiB: the first one at 2 MiB, or "in two
-/// pieces" at 20 MiB and at 12 MiB of the disk; the other at 11 MiB of the physical volume.
-fn physical_volume(kind: &str) -> Vec<u8> {
-    let segment = |number: u32, first: u32, count: u32, at: u32| {
-        format!(
-            "segment{number} {{\nstart_extent = {first}\nextent_count = {count}\ntype = \"striped\"\n\
-             stripe_count = 1\nstripes = [\n\"pv0\", {at}\n]\n}}\n"
-        )
-    };
-    let root = match kind {
-        "in two pieces" => segment(1, 0, 4, 18) + &segment(2, 4, 4, 10),
-        _ => segment(1, 0, 8, 1),
-    };
-    let volume =
-        |name: &str, segments: &str| format!("{name} {{\nstatus = [\"READ\", \"VISIBLE\"]\n{segments}}}\n");
-    let volumes = match kind {
-        "in two pieces" => volume("root", &root),
-        _ => volume("root", &root) + &volume("var", &segment(1, 0, 8, 10)),
-    };
-    let text = format!(
-        "my-vg {{\nextent_size = 2048\nphysical_volumes {{\npv0 {{\nid = \"zXl2lG-cVfl-etuQ-jVjN-VGRr-0Dn2-m3v2hJ\"\n\
-         pe_start = 2048\n}}\n}}\nlogical_volumes {{\n{volumes}}}\n}}\n"
-    );
-    let mut bytes = vec![0; 1 << 20];
-    let mut set = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    set(512, b"LABELONE");
-    set(532, &[32]);
-    set(536, b"LVM2 001zXl2lGcVfletuQjVjNVGRr0Dn2m3v2hJ");
-    set(512 + 72, &(1u64 << 20).to_le_bytes());
-    set(512 + 104, &4096u64.to_le_bytes());
-    set(512 + 112, &((1u64 << 20) - 4096).to_le_bytes());
-    set(4100, b" LVM2 x[5A%r0N*>");
-    set(4136, &512u64.to_le_bytes());
-    set(4144, &u64::try_from(text.len()).unwrap().to_le_bytes());
-    set(4608, text.as_bytes());
-    bytes
 }

@@ -38,6 +38,9 @@ fn every_format_shows_the_same_disk() {
             ("vhd", "qemu-img convert -O vpc raw vhd"),
             ("fixed.vhd", "qemu-img convert -O vpc -o subformat=fixed raw fixed.vhd"),
             ("qed", "qemu-img convert -O qed raw qed"),
+            // Names say nothing.
+            ("raw.qcow2", "cp raw raw.qcow2"),
+            ("qcow2.raw", "qemu-img convert -O qcow2 raw qcow2.raw"),
         ] {
             world.sh(command);
             assert_eq!(world.seen(&format!("@/{name}")), expected, "{name}");

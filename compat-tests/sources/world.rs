@@ -29,6 +29,9 @@ pub fn privately(test: impl FnOnce(&World) + Send) {
     std::thread::scope(|scope| {
         let run = || {
             namespace::private_mounts().unwrap();
+            // The configuration of the machine's own LTSP does not count.
+            let _without =
+                Path::new("/etc/ltsp").is_dir().then(|| Mount::tmpfs(Path::new("/etc/ltsp")).unwrap());
             let world = World { dir: tempfile::tempdir().unwrap() };
             let before = mounts();
             test(&world);
@@ -47,6 +50,19 @@ pub fn privately(test: impl FnOnce(&World) + Send) {
 fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     table.lines().map(|line| line.split(' ').nth(4).unwrap().to_owned()).collect()
+}
+
+/// The first sector of a vfat, as mkfs.vfat makes it, as far as it is looked at.
+pub fn esp(world: &World) -> PathBuf {
+    let mut sector = vec![0; 512];
+    sector[..3].copy_from_slice(&[0xeb, 0x58, 0x90]);
+    sector[11..17].copy_from_slice(&[0x00, 0x02, 0x08, 0x20, 0x00, 0x02]);
+    sector[21] = 0xf8;
+    sector[67..90].copy_from_slice(b"\x78\x56\x34\x12EFI        FAT32   ");
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let path = world.path("esp");
+    fs::write(&path, sector).unwrap();
+    path
 }
 
 impl World {
@@ -131,9 +147,21 @@ impl World {
         let shown = image.display();
         self.sh(&format!(
             "truncate -s {mib}M {shown}; {mkfs} {shown} >/dev/null; mkdir at; mount -o loop {shown} at; \
-             cp -a {tree}/. at; umount at; rmdir at"
+             rm -rf at/lost+found; cp -a {tree}/. at; umount at; rmdir at"
         ));
         image
+    }
+
+    /// A btrfs, `disk`, with trees in subvolumes of these names.
+    pub fn btrfs(&self, uuid: &str, subvolumes: &[(&str, &str)]) -> PathBuf {
+        let mut script = format!(
+            "rm -f disk; truncate -s 128M disk; mkfs.btrfs -q -U {uuid} disk; mkdir at; mount -o loop disk at\n"
+        );
+        for (tree, name) in subvolumes {
+            script += &format!("btrfs -q subvolume create 'at/{name}'; cp -a {tree}/. 'at/{name}'\n");
+        }
+        self.sh(&format!("{script}umount at; rmdir at"));
+        self.path("disk")
     }
 
     /// A disk of this many MiB with the partitions of an sfdisk script, into which files are put: each to a
@@ -174,8 +202,13 @@ impl World {
 
     pub fn mount_with(&self, operand: &str, backing: BackingFiles) -> Result<Mounted, Error> {
         let base = self.path("base");
-        let operand = operand.replace("@/", &format!("{}/", self.dir.path().display()));
+        let operand = self.operand(operand);
         Mounted::new(&Lookup::new(&base).source(OsStr::new(&operand))?, backing)
+    }
+
+    /// An operand in which `@/` stands for the world's directory.
+    pub fn operand(&self, operand: &str) -> String {
+        operand.replace("@/", &format!("{}/", self.dir.path().display()))
     }
 
     /// The error of an operand that cannot be mounted.

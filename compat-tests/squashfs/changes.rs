@@ -2,14 +2,15 @@
 //! changed is reported by path.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::Mutex;
 
+use ltsp_core::error::Result;
 use ltsp_core::excludes::Excludes;
-use ltsp_core::squashfs::{self, WriteOptions};
+use ltsp_core::squashfs::{self, Summary, WriteOptions};
 
-use crate::image::Workshop;
+use crate::image::{Workshop, without_access_to_all};
 
 /// The warnings of all tests in this program; each test has names of its own.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -32,6 +33,14 @@ impl log::Log for Collector {
 /// files is read: when the first megabyte of a file that precedes them all has been read. It has 64,
 /// far more than may be read ahead with this little memory.
 fn write_during(workshop: &Workshop, change: impl Fn(&Path)) {
+    try_during(workshop, change).unwrap();
+    let path = workshop.image();
+    let file = File::open(&path).unwrap();
+    squashfs::verify::self_check(&file, &path, usize::MAX).unwrap();
+    workshop.read_by_others();
+}
+
+fn try_during(workshop: &Workshop, change: impl Fn(&Path)) -> Result<Summary> {
     // Another test may have done so already.
     let _ = log::set_logger(&Collector);
     log::set_max_level(log::LevelFilter::Warn);
@@ -47,10 +56,9 @@ fn write_during(workshop: &Workshop, change: impl Fn(&Path)) {
     let path = workshop.image();
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
     let options = WriteOptions { memory: 0, ..WriteOptions::default() };
-    squashfs::write(&source, &file, &path, &options, &Excludes::default(), &mut report).unwrap();
+    let result = squashfs::write(&source, &file, &path, &options, &Excludes::default(), &mut report);
     assert!(is_changed);
-    squashfs::verify::self_check(&file, &path, usize::MAX).unwrap();
-    workshop.read_by_others();
+    result
 }
 
 fn was_reported(name: &str, what: &str) -> bool {
@@ -126,4 +134,31 @@ fn files_that_shrink_or_grow_keep_what_was_read() {
         assert!(fs::read(mounted.join(name)).unwrap() == content(size), "{name}");
         assert!(was_reported(name, "changed"), "{name}");
     }
+}
+
+#[test]
+fn a_file_that_becomes_unreadable_is_an_error_that_names_it() {
+    let workshop = Workshop::new();
+    fs::write(workshop.source().join("u-secret"), "x").unwrap();
+    let result = without_access_to_all(|| {
+        try_during(&workshop, |source| {
+            let path = source.join("u-secret");
+            rustix::fs::chmod(&path, rustix::fs::Mode::empty()).unwrap();
+            std::os::unix::fs::chown(&path, Some(1000), Some(1000)).unwrap();
+        })
+    });
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains("u-secret: Permission denied"), "{message}");
+}
+
+#[test]
+fn a_file_that_gets_other_attributes_keeps_those_that_it_had() {
+    let workshop = Workshop::new();
+    fs::write(workshop.source().join("a-file"), "x").unwrap();
+    write_during(&workshop, |source| {
+        rustix::fs::chmod(source.join("a-file"), rustix::fs::Mode::RUSR).unwrap();
+    });
+    let (mounted, _mount) = workshop.mount();
+    assert_eq!(mounted.join("a-file").metadata().unwrap().mode() & 0o777, 0o644);
+    assert!(was_reported("a-file", "changed"));
 }

@@ -15,26 +15,47 @@ use crate::random::Random;
 
 /// Where the block sizes that the tests use begin and end; sizes of files are chosen around them.
 const EDGES: [u64; 5] = [4096, 8192, 65_536, 131_072, 1 << 20];
+/// Owners and groups of a simple tree: backhand reads one block of the id table, 2,048 of them.
+const OWNERS: usize = 1000;
 
 pub struct Forest {
     random: Random,
+    simple: bool,
     /// Contents of earlier files, to be used again.
     contents: Vec<Vec<u8>>,
     /// Values of earlier attributes, likewise.
     values: Vec<Vec<u8>>,
+    /// Users and groups.
+    owners: Vec<u32>,
     /// Files that can have another name.
     linkable: Vec<PathBuf>,
     /// Everything, for the times and modes that are set at the end.
     all: Vec<(PathBuf, bool)>,
 }
 
+/// Whether the tree with this number holds only what backhand can read: no link target of more than 255
+/// bytes, extended attributes on files and directories alone, and not too many owners.
+pub fn is_simple(seed: u64) -> bool {
+    seed % 4 != 3
+}
+
 /// Grows the tree with this number in `root`, an empty directory.
 pub fn grow(seed: u64, root: &Path) {
     let random = Random::new(seed);
-    let mut forest =
-        Forest { random, contents: Vec::new(), values: Vec::new(), linkable: Vec::new(), all: Vec::new() };
+    let mut forest = Forest {
+        random,
+        simple: is_simple(seed),
+        contents: Vec::new(),
+        values: Vec::new(),
+        owners: Vec::new(),
+        linkable: Vec::new(),
+        all: Vec::new(),
+    };
     forest.all.push((root.to_owned(), false));
     forest.directory(root, 0);
+    if forest.random.once_in(40) {
+        forest.huge(&root.join("beyond 4 GiB"));
+    }
     // From the leaves, as making an entry changes the times of its directory.
     for (path, is_link) in std::mem::take(&mut forest.all).into_iter().rev() {
         forest.attributes(&path, is_link);
@@ -60,7 +81,8 @@ impl Forest {
                 }
                 2 => self.link(&below),
                 3 => {
-                    let length = *self.random.one_of(&[1, 20, 59, 60, 61, 255, 1000, 4095]);
+                    let lengths = [1, 20, 59, 60, 61, 255, 1000, 4095];
+                    let length = *self.random.one_of(if self.simple { &lengths[..6] } else { &lengths });
                     let target: Vec<u8> =
                         self.random.noise(length).iter().map(|byte| byte % 26 + b'a').collect();
                     symlink(OsStr::from_bytes(&target), &below).unwrap();
@@ -175,20 +197,31 @@ impl Forest {
         }
     }
 
+    /// A sparse file whose size has more than 32 bits.
+    fn huge(&mut self, path: &Path) {
+        let file = File::create(path).unwrap();
+        let size = (1 << 32) + self.random.within(1..100_000_000);
+        file.set_len(size).unwrap();
+        for at in [0, self.random.within(0..1 << 32), (1 << 32) - 5000, size - 10] {
+            if self.random.once_in(2) {
+                let bytes = self.random.text(10_000);
+                file.write_all_at(&bytes[..bytes.len().min(usize::try_from(size - at).unwrap())], at)
+                    .unwrap();
+            }
+        }
+        self.all.push((path.to_owned(), false));
+    }
+
     fn attributes(&mut self, path: &Path, is_link: bool) {
-        let id = |random: &mut Random| match random.number(0..4) {
-            0 | 1 => 0,
-            2 => u32::try_from(random.within(0..70_000)).unwrap(),
-            _ => u32::try_from(random.within(0..u64::from(u32::MAX))).unwrap(),
-        };
-        let (uid, gid) = (id(&mut self.random), id(&mut self.random));
+        let (uid, gid) = (self.owner(), self.owner());
         chownat(CWD, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)
             .unwrap();
         if !is_link {
             let mode = u32::try_from(self.random.within(0..0o10000)).unwrap();
             rustix::fs::chmod(path, Mode::from_raw_mode(mode)).unwrap();
         }
-        if self.random.once_in(4) {
+        let kind = path.symlink_metadata().unwrap().file_type();
+        if self.random.once_in(4) && (kind.is_file() || kind.is_dir() || !self.simple) {
             for _ in 0..self.random.number(1..4) {
                 self.xattr(path);
             }
@@ -201,6 +234,18 @@ impl Forest {
         let time = Timespec { tv_sec: mtime, tv_nsec: 5 };
         let times = Timestamps { last_access: time, last_modification: time };
         utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
+
+    fn owner(&mut self) -> u32 {
+        let id = match self.random.number(0..4) {
+            0 | 1 => return 0,
+            _ if self.simple && self.owners.len() >= OWNERS => return *self.random.one_of(&self.owners),
+            2 => self.random.within(0..70_000),
+            _ => self.random.within(0..u64::from(u32::MAX)),
+        };
+        let id = u32::try_from(id).unwrap();
+        self.owners.push(id);
+        id
     }
 
     fn xattr(&mut self, path: &Path) {

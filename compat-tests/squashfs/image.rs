@@ -9,6 +9,7 @@ use ltsp_core::squashfs::{self, WriteOptions};
 use ltsp_core::sys::loop_device::LoopDevice;
 use ltsp_core::sys::mount::Mount;
 use ltsp_core::sys::namespace::private_mounts;
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tempfile::TempDir;
 
 /// A place to work in, seen by the calling thread alone.
@@ -71,4 +72,15 @@ fn accepted(program: &str, option: &str, image: &Path) {
     });
     assert!(output.status.success(), "{program}: {}", output.status);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program}");
+}
+
+/// Does something as root without the right to read everything; the threads that it starts have as little.
+pub fn without_access_to_all<T>(action: impl FnOnce() -> T) -> T {
+    let mine = capabilities(None).unwrap();
+    let without = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let less = CapabilitySets { effective: mine.effective - without, ..mine };
+    set_capabilities(None, less).unwrap();
+    let result = action();
+    set_capabilities(None, mine).unwrap();
+    result
 }

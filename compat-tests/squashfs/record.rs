@@ -8,7 +8,47 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What a tree holds, by path.
-pub type Records = BTreeMap<PathBuf, String>;
+pub type Records = BTreeMap<PathBuf, Record>;
+
+/// One name and the file behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What `stat` says that every reader of images shows.
+    pub status: Status,
+    pub content: Content,
+    /// Number of names.
+    pub links: u64,
+    /// The first name of the file; itself, unless it is a further hard link.
+    pub first: PathBuf,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+/// What every inode says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// With the kind of file.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds since 1970.
+    pub mtime: i64,
+}
+
+/// What a file holds, by kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Directory,
+    Regular {
+        size: u64,
+        digest: Digest,
+    },
+    Symlink(PathBuf),
+    /// With the number that `stat` shows.
+    Device(u64),
+    Ipc,
+}
+
+pub type Digest = [u8; 32];
 
 /// Takes down a whole tree, contents as digests.
 pub fn records(root: &Path) -> Records {
@@ -21,51 +61,71 @@ pub fn records(root: &Path) -> Records {
             let entries = fs::read_dir(&full).unwrap();
             pending.extend(entries.map(|entry| path.join(entry.unwrap().file_name())));
         }
-        found.insert(path, (metadata.ino(), describe(&full, &metadata)));
+        let record = Record {
+            status: Status {
+                mode: metadata.mode(),
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                mtime: metadata.mtime(),
+            },
+            content: content(&full, &metadata),
+            links: metadata.nlink(),
+            first: path.clone(),
+            xattrs: xattrs(&full),
+        };
+        found.insert(path, (metadata.ino(), record));
     }
-    // A hard link is described by its first name.
     let mut first: HashMap<u64, PathBuf> = HashMap::new();
     found
         .into_iter()
-        .map(|(path, (inode, text))| {
-            let name = first.entry(inode).or_insert_with(|| path.clone());
-            (path, format!("{text}, one file with {name:?}"))
+        .map(|(path, (inode, record))| {
+            let first = first.entry(inode).or_insert_with(|| path.clone()).clone();
+            (path, Record { first, ..record })
         })
         .collect()
 }
 
-fn describe(path: &Path, metadata: &fs::Metadata) -> String {
+fn content(path: &Path, metadata: &fs::Metadata) -> Content {
     let kind = metadata.file_type();
-    let mut record = format!(
-        "mode {:o}, owner {}:{}, time {}, links {}",
-        metadata.mode(),
-        metadata.uid(),
-        metadata.gid(),
-        metadata.mtime(),
-        metadata.nlink()
-    );
-    if kind.is_file() {
-        record += &format!(", {} bytes, digest {:?}", metadata.len(), content(path));
+    if kind.is_dir() {
+        Content::Directory
+    } else if kind.is_file() {
+        Content::Regular { size: metadata.len(), digest: digest(&mut File::open(path).unwrap()) }
     } else if kind.is_symlink() {
-        record += &format!(", to {:?}", fs::read_link(path).unwrap());
+        Content::Symlink(fs::read_link(path).unwrap())
     } else if kind.is_block_device() || kind.is_char_device() {
-        record += &format!(", device {:x}", metadata.rdev());
+        Content::Device(metadata.rdev())
+    } else {
+        Content::Ipc
     }
-    for (name, value) in xattrs(path) {
-        record += &format!(", {name} = {value:?}");
-    }
-    record
 }
 
-fn content(path: &Path) -> String {
-    use sha2::Digest;
-    let mut file = File::open(path).unwrap();
+/// The digest of everything that `reader` has; zeros, of which a sparse file has gigabytes, are counted
+/// and not digested.
+pub fn digest(reader: &mut dyn Read) -> Digest {
+    use sha2::Digest as _;
+    const PIECE: usize = 1 << 16;
+    static ZEROS: [u8; PIECE] = [0; PIECE];
     let mut digest = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; PIECE];
+    let (mut at, mut zeros_from) = (0_u64, 0_u64);
     loop {
-        match file.read(&mut buffer).unwrap() {
-            0 => return format!("{:02x?}", digest.finalize()),
-            length => digest.update(&buffer[..length]),
+        let mut filled = 0;
+        while filled < PIECE {
+            match reader.read(&mut buffer[filled..]).unwrap() {
+                0 => break,
+                length => filled += length,
+            }
+        }
+        let end = at + filled as u64;
+        if buffer[..filled] != ZEROS[..filled] || filled == 0 {
+            digest.update([zeros_from.to_le_bytes(), at.to_le_bytes()].concat());
+            digest.update(&buffer[..filled]);
+            zeros_from = end;
+        }
+        at = end;
+        if filled == 0 {
+            return digest.finalize().into();
         }
     }
 }

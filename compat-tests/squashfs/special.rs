@@ -2,15 +2,18 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ltsp_core::error::Result;
 use ltsp_core::excludes::{Excludes, Pattern};
 use ltsp_core::squashfs::{self, Summary, WriteOptions};
 use ltsp_core::sys::mount::Mount;
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 
-use crate::image::Workshop;
+use crate::equality::setting;
+use crate::image::{Workshop, without_access_to_all};
+use crate::random::Random;
 
 fn write(workshop: &Workshop, options: &WriteOptions, excluded: &Excludes) -> Result<Summary> {
     let path = workshop.image();
@@ -48,20 +51,24 @@ fn a_file_may_have_more_than_4_gib() {
     }
 }
 
+/// How many names a large directory has; for longer runs than the usual one.
+const NAMES: (&str, u64) = ("SQUASHFS_NAMES", 20_000);
+
 #[test]
 fn the_names_of_a_large_directory_are_found() {
     let workshop = Workshop::new();
+    let count = u32::try_from(setting(NAMES)).unwrap();
     let name = |n: u32| format!("{:05x}-{}", n.wrapping_mul(2_654_435_761) >> 12, n);
-    for n in 0..20_000 {
+    for n in 0..count {
         File::create(workshop.source().join(name(n))).unwrap();
     }
     workshop.write(&WriteOptions { created: Some(0), ..WriteOptions::default() });
     workshop.read_by_others();
     let (mounted, _mount) = workshop.mount();
-    for n in (0..20_000).step_by(3) {
+    for n in (0..count).step_by(3) {
         assert!(mounted.join(name(n)).exists(), "{}", name(n));
     }
-    assert_eq!(fs::read_dir(&mounted).unwrap().count(), 20_000);
+    assert_eq!(fs::read_dir(&mounted).unwrap().count(), usize::try_from(count).unwrap());
     assert!(!mounted.join("00000").exists());
     assert!(!mounted.join("zzzzz").exists());
 }
@@ -153,8 +160,81 @@ fn access_control_lists_do_not_stop_the_image() {
     {
         list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());
     }
-    rustix::fs::lsetxattr(&path, "system.posix_acl_access", &list, rustix::fs::XattrFlags::empty()).unwrap();
+    lsetxattr(&path, "system.posix_acl_access", &list, XattrFlags::empty()).unwrap();
     workshop.write(&WriteOptions::default());
+}
+
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        // What cannot be unmounted goes with the namespace of the test.
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+fn succeeds(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// XFS has room for the longest values, which ext4 has not.
+#[test]
+fn an_attribute_may_be_as_long_as_linux_allows() {
+    let workshop = Workshop::new();
+    let disk = workshop.folder.path().join("disk");
+    File::create(&disk).unwrap().set_len(400 << 20).unwrap();
+    succeeds(Command::new("mkfs.xfs").arg("-q").arg(&disk));
+    succeeds(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(workshop.source()));
+    let _source = Unmount(workshop.source());
+    let value = Random::new(9).noise(65_536);
+    let short = Random::new(10).noise(20);
+    for name in ["one", "two", "three"] {
+        let path = workshop.source().join(name);
+        fs::write(&path, name).unwrap();
+        lsetxattr(&path, "user.long", &value, XattrFlags::empty()).unwrap();
+        lsetxattr(&path, format!("trusted.{name}"), &short, XattrFlags::empty()).unwrap();
+        lsetxattr(&path, format!("user.{}", "n".repeat(250)), b"", XattrFlags::empty()).unwrap();
+    }
+    workshop.write(&WriteOptions::default());
+    workshop.read_by_others();
+    let (mounted, _mount) = workshop.mount();
+    let mut buffer = vec![0; 70_000];
+    for name in ["one", "two", "three"] {
+        let path = mounted.join(name);
+        for (attribute, expected) in [
+            ("user.long".to_owned(), &value[..]),
+            (format!("trusted.{name}"), &short),
+            (format!("user.{}", "n".repeat(250)), b""),
+        ] {
+            let length = lgetxattr(&path, &attribute, &mut buffer[..]).unwrap();
+            assert!(buffer[..length] == *expected, "{name}, {attribute}");
+        }
+    }
+}
+
+#[test]
+fn times_that_squashfs_cannot_hold_become_the_nearest() {
+    let workshop = Workshop::new();
+    // ext4 ends in 2446, squashfs in 2106.
+    let cases = [
+        ("before", -5, 0),
+        ("first", 0, 0),
+        ("last", 0xffff_ffff, 0xffff_ffff),
+        ("after", 1 << 32, 0xffff_ffff),
+    ];
+    for (name, time, _) in cases {
+        let path = workshop.source().join(name);
+        fs::write(&path, "x").unwrap();
+        let time = rustix::fs::Timespec { tv_sec: time, tv_nsec: 7 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+    }
+    workshop.write(&WriteOptions::default());
+    let (mounted, _mount) = workshop.mount();
+    for (name, _, expected) in cases {
+        assert_eq!(mounted.join(name).metadata().unwrap().mtime(), expected, "{name}");
+    }
 }
 
 #[test]
@@ -164,13 +244,7 @@ fn an_unreadable_file_is_an_error_that_names_it() {
     fs::write(&path, "x").unwrap();
     rustix::fs::chmod(&path, rustix::fs::Mode::empty()).unwrap();
     std::os::unix::fs::chown(&path, Some(1000), Some(1000)).unwrap();
-    // Of this thread and those that it starts.
-    let mine = capabilities(None).unwrap();
-    let without = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
-    let less = CapabilitySets { effective: mine.effective - without, ..mine };
-    set_capabilities(None, less).unwrap();
-    let result = write(&workshop, &WriteOptions::default(), &Excludes::default());
-    set_capabilities(None, mine).unwrap();
+    let result = without_access_to_all(|| write(&workshop, &WriteOptions::default(), &Excludes::default()));
     let message = result.unwrap_err().to_string();
     assert!(message.contains("secret: Permission denied"), "{message}");
 }
@@ -178,7 +252,7 @@ fn an_unreadable_file_is_an_error_that_names_it() {
 #[test]
 fn a_full_disk_is_an_error_that_names_the_image() {
     let workshop = Workshop::new();
-    fs::write(workshop.source().join("noise"), crate::random::Random::new(1).noise(8 << 20)).unwrap();
+    fs::write(workshop.source().join("noise"), Random::new(1).noise(8 << 20)).unwrap();
     let image = Path::new("/dev/full");
     let file = File::options().write(true).open(image).unwrap();
     let result = squashfs::write(
@@ -196,7 +270,7 @@ fn a_full_disk_is_an_error_that_names_the_image() {
 #[test]
 fn the_report_can_stop_the_run() {
     let workshop = Workshop::new();
-    fs::write(workshop.source().join("noise"), crate::random::Random::new(1).noise(8 << 20)).unwrap();
+    fs::write(workshop.source().join("noise"), Random::new(1).noise(8 << 20)).unwrap();
     symlink("noise", workshop.source().join("link")).unwrap();
     let path = workshop.image();
     let file = File::create(&path).unwrap();

@@ -2,6 +2,12 @@
 
 use super::pattern::find;
 
+mod der;
+mod tokens;
+
+use der::{is_der_key, sequence};
+use tokens::{has_cloud_key, has_token};
+
 /// What a rule asks of a content, which is never empty.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Evidence {
@@ -13,18 +19,27 @@ pub(super) enum Evidence {
     Contains(&'static [&'static str]),
     /// A value for one of these settings; see [`setting`].
     Setting(&'static [&'static str]),
+    /// As [`Setting`](Self::Setting), but in programs, where names of settings are also used: there has to be a
+    /// sign before the value, and no dollar before the name.
+    Assignment(&'static [&'static str]),
     /// A line that is no comment.
     Line,
     /// A text that is armoured, as in RFC 7468; the line that begins it ends so.
     Armour(&'static [&'static str]),
-    /// A private key in DER: PKCS #8, or PKCS #1 of RSA.
+    /// A private key in DER: see [`is_der_key`].
     DerKey,
+    /// A store of PKCS #12 (RFC 7292, 4).
+    DerStore,
     /// The second field of a line is the hash of a password.
     HashField,
     /// A modern password hash anywhere: long enough to be nothing else.
     Hash,
     /// `//user:password@`.
     Url,
+    /// A user's name and a password, each set by a line of its own, as in the files of mount.cifs(8).
+    Login,
+    /// The key of an account at Amazon's, Azure's or a similar cloud.
+    CloudKey,
     /// A token that a web service has given a prefix of its own.
     Token,
     /// A secret of pppd, in the third field (pppd(8), AUTHENTICATION).
@@ -40,15 +55,22 @@ impl Evidence {
             Self::Begins(magics) => magics.iter().any(|magic| content.starts_with(magic)),
             Self::Contains(texts) => texts.iter().any(|text| find(content, text.as_bytes()).is_some()),
             Self::Setting(names) => lines(content).any(|line| names.iter().any(|name| setting(line, name))),
+            Self::Assignment(names) => {
+                lines(content).any(|line| names.iter().any(|name| assignment(line, name)))
+            }
             Self::Line => lines(content).next().is_some(),
             Self::Armour(ends) => is_armoured(content, ends),
-            Self::DerKey => {
-                content.starts_with(&[0x30, 0x82])
-                    && content.get(4..7).is_some_and(|version| version == [2, 1, 0])
-            }
+            Self::DerKey => is_der_key(content),
+            Self::DerStore => sequence(content).is_some_and(|inner| inner.starts_with(&[2, 1, 3, 0x30])),
             Self::HashField => lines(content).any(|line| field(line, b':', 1).is_some_and(is_hash)),
-            Self::Hash => places(content, b"$").any(|at| is_long_hash(&content[at..])),
+            Self::Hash => {
+                places(content, b"$").any(|at| is_long_hash(&content[at..]) || is_scram(content, at))
+            }
             Self::Url => lines(content).any(has_password_in_url),
+            Self::Login => [&USER_NAMES[..], &PASSWORDS]
+                .iter()
+                .all(|names| lines(content).any(|line| names.iter().any(|name| begins_setting(line, name)))),
+            Self::CloudKey => has_cloud_key(content),
             Self::Token => has_token(content),
             Self::PppSecret => lines(content).any(|line| {
                 let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
@@ -62,6 +84,21 @@ impl Evidence {
     }
 }
 
+const USER_NAMES: [&str; 3] = ["username", "user", "login"];
+const PASSWORDS: [&str; 3] = ["password", "passwd", "pass"];
+
+/// Whether a line begins with a setting that has a value.
+fn begins_setting(line: &[u8], name: &str) -> bool {
+    let name = name.as_bytes();
+    line.split_at_checked(name.len())
+        .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && gives_value(rest))
+}
+
+/// As [`has_value`], but there has to be a sign between the name and its value.
+fn gives_value(rest: &[u8]) -> bool {
+    matches!(rest.trim_ascii_start().first(), Some(b'=' | b':')) && has_value(rest)
+}
+
 /// The lines that are neither empty nor comments, without blanks around them.
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
@@ -70,16 +107,30 @@ fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether a line gives a setting a value: `name = value`, `name: value`, `name value`, with or without
 /// quotes, alone in the line or not, in any case of letters. A `*` at an end of the name stands for more of
-/// it. What only stands in for a value (`<password>`, `${PASSWORD}`) is none.
+/// it. What only stands in for a value (`<password>`, `$PASSWORD`) is none.
 fn setting(line: &[u8], name: &str) -> bool {
+    values(line, name).any(|(_, rest)| has_value(rest))
+}
+
+/// Whether a line of a program gives a setting a value.
+fn assignment(line: &[u8], name: &str) -> bool {
+    values(line, name).any(|(before, rest)| {
+        let start = before.iter().rposition(|&byte| !is_word(byte));
+        !start.is_some_and(|at| matches!(before[at], b'$' | b'{')) && gives_value(rest)
+    })
+}
+
+/// What stands before and after a name, wherever it is in a line.
+fn values<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let (any_start, any_end) = (name.starts_with('*'), name.ends_with('*'));
     let name = name.trim_matches('*').as_bytes();
-    let Some(last) = line.len().checked_sub(name.len()) else { return false };
-    (0..=last).any(|at| {
-        let begins = any_start || at == 0 || !is_word(line[at - 1]);
+    let ends = line.len().checked_sub(name.len()).map_or(0..0, |last| 0..last + 1);
+    ends.filter_map(move |at| {
         let rest = &line[at + name.len()..];
         let rest = if any_end { without_start(rest, is_word) } else { rest };
-        begins && line[at..at + name.len()].eq_ignore_ascii_case(name) && has_value(rest)
+        let begins = any_start || at == 0 || !is_word(line[at - 1]);
+        let is_it = begins && line[at..at + name.len()].eq_ignore_ascii_case(name);
+        is_it.then_some((&line[..at], rest))
     })
 }
 
@@ -93,8 +144,24 @@ fn has_value(rest: &[u8]) -> bool {
         _ => return false,
     };
     let value = without_start(value, |byte| b"\"'".contains(&byte));
-    let stands_in = [&b"<"[..], b"${", b"$(", b"%(", b"{", b"[", b"null", b"#", b","];
-    !value.is_empty() && !stands_in.iter().any(|start| value.starts_with(start))
+    let stands_in = [&b"<"[..], b"${", b"$(", b"%(", b"{", b"[", b"null", b"none", b"#", b",", b";"];
+    !value.is_empty() && !stands_in.iter().any(|start| value.starts_with(start)) && !is_variable(value)
+}
+
+/// `$PASSWORD` in a shell, `$password` and `$_POST` in PHP; but not `$6$`, which begins a hash, and not any
+/// password that begins with a dollar.
+fn is_variable(value: &[u8]) -> bool {
+    let Some(rest) = value.strip_prefix(b"$") else { return false };
+    let name = &rest[..rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())];
+    let is_constant = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    let speaks = [&b"pass"[..], b"pw", b"secret", b"token", b"key"];
+    let speaks =
+        speaks.iter().any(|word| name.to_ascii_lowercase().windows(word.len()).any(|part| part == *word));
+    match (name.first(), rest.get(name.len())) {
+        (None, next) => next.is_some_and(|next| b"@*#?".contains(next)),
+        (Some(_), Some(b'$')) => false,
+        (Some(first), _) => *first == b'_' || name.iter().all(is_constant) || speaks,
+    }
 }
 
 fn without_start(text: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
@@ -173,45 +240,28 @@ fn is_long_hash(text: &[u8]) -> bool {
 fn has_password_in_url(line: &[u8]) -> bool {
     places(line, b"://").any(|at| {
         let rest = &line[at + 3..];
-        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"/\"'<>`()[]{}$*%".contains(byte);
-        let authority = &rest[..rest.iter().position(is_end).unwrap_or(rest.len())];
+        // `%40` is part of a password, `%s` is none.
+        let is_escape =
+            |at: usize| rest.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let is_end = |(at, byte): (usize, &u8)| match byte {
+            b'%' => !is_escape(at),
+            byte => byte.is_ascii_whitespace() || b"/\"'<>`()[]{}$*".contains(byte),
+        };
+        let authority = &rest[..rest.iter().enumerate().position(is_end).unwrap_or(rest.len())];
         let Some(host) = authority.iter().rposition(|&byte| byte == b'@') else { return false };
         let Some(colon) = authority[..host].iter().position(|&byte| byte == b':') else { return false };
         let password = &authority[colon + 1..host];
         // What manuals and comments show.
-        let shown: [&[u8]; 6] = [b"", b"pass", b"password", b"PASSWORD", b"pw", b"passwd"];
-        !shown.contains(&password) && host + 1 < authority.len()
+        let shown: [&[u8]; 7] = [b"", b"pass", b"password", b"pw", b"passwd", b"xxx", b"changeme"];
+        !shown.contains(&&*password.to_ascii_lowercase()) && host + 1 < authority.len()
     })
 }
 
-/// What tokens begin with, up to the sign before their letters, and how many of these there are at least.
-const TOKENS: [(&str, usize); 14] = [
-    ("dop_v1_", 40),
-    ("ghp_", 36),
-    ("gho_", 36),
-    ("ghs_", 36),
-    ("ghu_", 36),
-    ("github_pat_", 36),
-    ("glpat-", 20),
-    ("hvs.", 24),
-    ("npm_", 36),
-    ("pypi-", 60),
-    ("sk_live_", 24),
-    ("xoxb-", 24),
-    ("xoxp-", 24),
-    ("xapp-", 24),
-];
-
-fn has_token(content: &[u8]) -> bool {
-    [b"_", b"-", b"."].into_iter().any(|sign| {
-        places(content, sign).any(|at| {
-            TOKENS.iter().any(|(start, length)| {
-                let Some(before) = content[..=at].strip_suffix(start.as_bytes()) else { return false };
-                let letters = content[at + 1..].iter().take_while(|&&byte| is_word(byte)).count();
-                before.last().is_none_or(|&byte| !is_word(byte)) && letters >= *length
-            })
-        })
-    })
+/// Whether the dollar is the one in `SCRAM-SHA-256$4096:`, as PostgreSQL keeps passwords.
+fn is_scram(content: &[u8], at: usize) -> bool {
+    content[..at].ends_with(b"SCRAM-SHA-256")
+        && content.get(at + 1).is_some_and(u8::is_ascii_digit)
+        && content[at..].iter().skip(1).find(|byte| !byte.is_ascii_digit()) == Some(&b':')
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub enum Kind {
     PasswordHash,
     /// The number by which one machine is known.
     MachineId,
+    /// What one machine alone should know: the seed of its random numbers, for example.
+    MachineSecret,
     /// The key to an account at a provider of machines or storage.
     CloudCredentials,
     /// The key to a Kubernetes cluster.
@@ -92,6 +94,7 @@ impl Kind {
             Self::KeyStore => ("key-store", "a store of private keys"),
             Self::PasswordHash => ("password-hash", "the hash of a password"),
             Self::MachineId => ("machine-id", "the id of one machine"),
+            Self::MachineSecret => ("machine-secret", "a secret of one machine"),
             Self::CloudCredentials => ("cloud-credentials", "credentials of a cloud provider"),
             Self::KubernetesCredentials => ("kubernetes-credentials", "credentials of a Kubernetes cluster"),
             Self::RegistryCredentials => ("registry-credentials", "credentials of a container registry"),

@@ -5,8 +5,9 @@
 //! is not found, and what they have missed is. No mount is needed; the image is not trusted.
 //!
 //! Which files are secrets is declared in `rules`, one line each: where such a file lies (`pattern`) and
-//! what shows that there is a secret in it (`evidence`). Of files that packages bring only those are
-//! looked into whose names speak for themselves.
+//! what shows that there is a secret in it (`evidence`); some files are named as keys by others
+//! (`references`). Of files that packages bring only those are looked into whose names speak for
+//! themselves, and what is found in them counts only if it was changed (`packages`).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -19,8 +20,10 @@ use crate::squashfs::reader::{self, Image};
 
 mod evidence;
 mod kind;
+mod md5;
 mod packages;
 mod pattern;
+mod references;
 mod rules;
 
 pub use kind::Kind;
@@ -65,21 +68,30 @@ pub fn can_search(image: &File, path: &Path) -> Result<bool> {
 /// The image cannot be read (see [`can_search`]), or is damaged.
 pub fn search(image: &File, path: &Path, renewed: &[PathBuf]) -> Result<Vec<Finding>> {
     let mut image = Image::open(image, path)?;
-    let rules = Rules::new();
+    let rules = Rules::new(references::read(&mut image)?);
     let mut suspects = suspects(&mut image, &rules)?;
     suspects.retain(|suspect| !renewed.iter().any(|known| known == &suspect.path));
     // Neighbours share blocks: in the order of the disk each is decompressed once.
     suspects.sort_by_key(|suspect| place(&suspect.inode));
-    let mut findings = Vec::new();
-    for suspect in suspects {
-        let content = image.head(&suspect.inode, LOOKED_AT)?;
-        if let Some(kind) = rules::judge(&suspect.rules, suspect.anywhere, &content) {
-            findings.push(Finding { path: Path::new("/").join(suspect.path), kind });
+    let mut found = Vec::new();
+    for Suspect { path, inode, rules, anywhere } in suspects {
+        let content = image.head(&inode, LOOKED_AT)?;
+        if let Some(kind) = rules::judge(&rules, anywhere, &content) {
+            found.push(Found { path, inode, kind });
         }
     }
-    packages::without_their_files(&mut image, &mut findings)?;
+    packages::without_their_files(&mut image, &mut found)?;
+    let of = |one: Found| Finding { path: Path::new("/").join(one.path), kind: one.kind };
+    let mut findings: Vec<Finding> = found.into_iter().map(of).collect();
     findings.sort();
     Ok(findings)
+}
+
+/// What is a secret unless a package brought it; the path is relative to the root.
+struct Found {
+    path: PathBuf,
+    inode: Inode,
+    kind: Kind,
 }
 
 /// A file that is worth a look.

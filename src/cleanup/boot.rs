@@ -7,9 +7,9 @@ use std::path::Path;
 use rustix::fs::FileType;
 
 use crate::error::Result;
-use crate::kernel::assignments;
-use crate::kernel::naming::{Kernel, Naming};
-use crate::kernel::version_sort::compare;
+use crate::kernel_names::assignments;
+use crate::kernel_names::naming::{Kernel, Naming};
+use crate::kernel_names::version_sort::compare;
 use crate::sys::confined::Root;
 
 use super::inside::Inside;

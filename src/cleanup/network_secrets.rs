@@ -105,4 +105,17 @@ mod tests {
         assert_eq!(root.stat(&path).unwrap().unwrap().st_mode & 0o777, 0o600);
         assert_eq!(root.read(Path::new(CONNECTIONS).join(".hid")).unwrap().unwrap(), b"x\n");
     }
+
+    // I35
+    #[test]
+    fn connections_without_secrets_are_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(CONNECTIONS)).unwrap();
+        let path = dir.path().join(CONNECTIONS).join("office");
+        fs::write(&path, "[connection]\nid=office\n\n[ipv4]\nmethod=auto").unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_500_000_000, 7);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        remove(&Root::open(dir.path()).unwrap()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);
+    }
 }

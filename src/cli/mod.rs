@@ -13,6 +13,7 @@ mod update_kernels;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,6 +67,10 @@ fn work(args: impl IntoIterator<Item = OsString>) -> u8 {
         return ltsp::main(args.collect());
     }
     report::init(&shown(name));
+    let machine = std::fs::read("/proc/cmdline").unwrap_or_default(); // a container may hide it
+    if is_debugged(name, std::env::var_os("debug").as_deref(), &machine) {
+        log::debug!("started");
+    }
     let outcome = match TOOLS.iter().find(|(tool, _)| is_called(tool, name)) {
         Some((tool, main)) => main(Call { tool, called_as: &called_as }, args.collect()),
         None => Err(vec![unknown_tool(name)]),
@@ -149,6 +154,18 @@ fn single(error: Error) -> Vec<Error> {
     vec![error]
 }
 
+/// Whether a line in the log was asked for when that tool starts (S11): by the variable `debug`, or else on
+/// the kernel's command line.
+fn is_debugged(tool: &OsStr, variable: Option<&OsStr>, machine: &[u8]) -> bool {
+    match variable.filter(|value| !value.is_empty()) {
+        Some(value) => value == tool,
+        None => {
+            let mut words = machine.split(u8::is_ascii_whitespace).rev();
+            words.find_map(|word| word.strip_prefix(b"ltsp.debug=")) == Some(tool.as_bytes())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +187,23 @@ mod tests {
             ("ltsp-update", false),
         ] {
             assert_eq!(is_called("ltsp-update-image", name.as_ref()), expected, "{name}");
+        }
+    }
+
+    // S11
+    #[test]
+    fn the_start_of_a_tool_is_logged_if_that_was_asked_for() {
+        let tool = OsStr::new("nbdswapd");
+        for (variable, machine, expected) in [
+            (Some("nbdswapd"), "", true),
+            (Some("ltsp-config"), "quiet ltsp.debug=nbdswapd", false),
+            (Some(""), "quiet ltsp.debug=nbdswapd splash\n", true),
+            (None, "ltsp.debug=ltsp-config ltsp.debug=nbdswapd\n", true),
+            (None, "ltsp.debug=nbdswapd ltsp.debug=ltsp-config\n", false),
+            (None, "ltsp.debug=nbdswapd2 nbdswapd\n", false),
+        ] {
+            let found = is_debugged(tool, variable.map(OsStr::new), machine.as_bytes());
+            assert_eq!(found, expected, "{variable:?} {machine}");
         }
     }
 

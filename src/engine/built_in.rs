@@ -3,13 +3,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use crate::error::{During, Error, Result, shown};
 use crate::excludes::{self, Excludes, Pattern};
 use crate::report::Bar;
 use crate::squashfs::command_line::{self, Request, Unknown};
-use crate::squashfs::{self, verify};
+use crate::squashfs::{self, listing, verify};
 
 /// What the program is called; never installed under this name.
 pub const NAME: &str = "ltsp-mksquashfs";
@@ -41,7 +42,7 @@ fn write(source: &Path, image: &Path, mut request: Request) -> Result<()> {
     let excludes = excludes_of(&request)?;
     let file = File::options().read(true).write(true).create(true).truncate(true).open(image);
     let file = file.during("write the image", image)?;
-    let mut bar = (!request.quiet).then(Bar::new);
+    let mut bar = request.progress.then(Bar::new);
     squashfs::write(source, &file, image, &request.options, &excludes, &mut |progress| {
         if let Some(bar) = &mut bar {
             bar.show(progress.bytes, progress.total_bytes);
@@ -49,7 +50,18 @@ fn write(source: &Path, image: &Path, mut request: Request) -> Result<()> {
         Ok(())
     })?;
     drop(bar);
-    verify::self_check(&file, image, SAMPLES)
+    verify::self_check(&file, image, SAMPLES)?;
+    if request.info {
+        let mut output = BufWriter::new(std::io::stdout().lock());
+        listing::print(&file, image, &mut output)?;
+        match output.flush() {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                return Err(Error::io("write to", "standard output", error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn excludes_of(request: &Request) -> Result<Excludes> {

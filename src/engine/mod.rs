@@ -52,6 +52,13 @@ pub struct Job<'a> {
     pub environment: &'a Changes,
 }
 
+impl Job<'_> {
+    /// Whether the words before the patterns ask for a line for each file.
+    fn lists_files(&self) -> bool {
+        self.words.iter().take_while(|word| *word != "-e").any(|word| word == "-info")
+    }
+}
+
 /// The program that will write, chosen and found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -95,14 +102,15 @@ pub fn choose(engine: Engine, words: &[OsString]) -> Result<Program> {
 
 /// Writes the image.
 ///
-/// On a terminal the program shows its own progress; elsewhere what it prints is kept for the case that it
-/// fails.
+/// On a terminal the program shows its own progress, and anywhere the list of files if it is asked for one;
+/// what it prints otherwise is kept for the case that it fails.
 ///
 /// # Errors
 /// When the program fails, whatever its status, with what it said, or a signal stopped it.
 pub fn write(job: &Job<'_>) -> Result<()> {
     let command = command(job)?;
-    let finished = if report::on_terminal() { command.errors()? } else { command.output()? };
+    let is_shown = report::is_for_people() && (report::on_terminal() || job.lists_files());
+    let finished = if is_shown { command.errors()? } else { command.output()? };
     if !finished.status.success() {
         return Err(failure(job, finished));
     }

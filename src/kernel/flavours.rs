@@ -7,9 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use rustix::fs::{FileType, readlinkat};
 
 use crate::error::{During, Error, Result, shown};
-use crate::kernel::naming::{Kernel, Naming};
 use crate::kernel::replace;
-use crate::kernel::version_sort::compare;
+use crate::kernel_names::naming::{Kernel, Naming};
+use crate::kernel_names::version_sort::compare;
 use crate::sys::confined::Root;
 use crate::sys::signals;
 
@@ -134,7 +134,7 @@ fn is_there(target: &Root, name: &OsStr) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::assignments::Assignments;
+    use crate::kernel_names::assignments::Assignments;
     use std::fs;
     use std::os::unix::fs::symlink;
 

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::error::{During, Error, Result};
-use crate::kernel::file_system;
+use crate::error::{During, Error, Result, shown};
+use crate::source::mount_options::MountOptions;
+use crate::source::probe::{Content, probe};
+use crate::source::region::Region;
 use crate::sys::loop_device::LoopDevice;
 use crate::sys::mount::Mount;
 use crate::sys::temp_dir::TempDir;
@@ -32,15 +34,20 @@ impl MountedImage {
             return Err(Error::new("open the image", image, "it is neither a file nor a block device"));
         }
         let file = File::open(image).during("open the image", image)?;
-        let Some(fstype) = file_system::detect(&file) else {
+        let Content::FileSystem(found) = probe(Region::whole(&file, image)?)? else {
             return Err(Error::new("mount the image", image, "it holds no file system that is known here")
                 .hint("if it is damaged, make it again with ltsp-update-image"));
         };
         let point = TempDir::new("ltsp-image.")?;
         let device = if kind.is_file() { Some(LoopDevice::attach(&file, image, 0, 0)?) } else { None };
         let source = device.as_ref().map_or(image, LoopDevice::path);
-        let mount = Mount::device(source, fstype, point.path(), "")
-            .map_err(|error| error.as_failure_to("mount the image", image))?;
+        let options = MountOptions::for_reading(&found);
+        let mount = options.mount(
+            source,
+            found.driver().as_ref(),
+            point.path(),
+            &format!("the image {}", shown(image)),
+        )?;
         Ok(Self { _mount: mount, _device: device, point })
     }
 

@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags, openat, syncfs};
 
 use crate::config::settings::KernelSettings;
 use crate::error::{During, Error, Result, shown};
+use crate::kernel_names::{assignments, naming};
 use crate::source::listing;
 use crate::sys::command::{self, Command};
 use crate::sys::confined::Root;
@@ -21,7 +22,6 @@ use crate::sys::signals;
 
 pub mod origin;
 
-pub mod file_system;
 pub mod image;
 
 pub mod target;
@@ -34,11 +34,7 @@ pub mod permissions;
 
 pub mod stale;
 
-pub mod assignments;
 pub mod flavours;
-pub mod naming;
-mod sed;
-pub mod version_sort;
 
 pub mod modern;
 pub mod raspberry_pi;

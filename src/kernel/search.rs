@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::settings::KernelRule;
 use crate::error::{Error, Result, shown};
-use crate::kernel::{sed, version_sort};
+use crate::kernel_names::{sed, version_sort};
 use crate::sys::confined::Root;
 use crate::sys::fnmatch;
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use rustix::fs::FileType;
 
-use crate::error::{During, Result, shown};
+use crate::error::{Result, shown};
 use crate::kernel::replace;
+use crate::source::os_release::OsRelease;
 use crate::sys::confined::Root;
 
 /// What belongs to the kernel of a version, as text before and after the version (K40).
@@ -104,27 +104,11 @@ fn gentoo_version(name: &OsStr) -> Option<(&OsStr, &OsStr)> {
 /// Whether the root's kernels are named as on Gentoo: by what the root says about itself (os-release(5)),
 /// or the server if it says nothing. In the original the server's package decided (A3).
 fn is_gentoo(root: &Root) -> Result<bool> {
-    let text = match os_release(root)? {
-        Some(text) => Some(text),
-        None => os_release(&Root::open(Path::new("/"))?)?,
+    let release = match OsRelease::of(root)? {
+        Some(release) => Some(release),
+        None => OsRelease::of(&Root::open(Path::new("/"))?)?,
     };
-    Ok(text.is_some_and(|text| {
-        let values =
-            text.lines().filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")));
-        let mut words = values.flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
-        words.any(|word| word == "gentoo")
-    }))
-}
-
-fn os_release(root: &Root) -> Result<Option<String>> {
-    for path in ["etc/os-release", "usr/lib/os-release"] {
-        if let Some(file) = root.open_file(path)? {
-            let mut text = Vec::new();
-            file.take(64 * 1024).read_to_end(&mut text).during("read", root.shown(path))?;
-            return Ok(Some(String::from_utf8_lossy(&text).into_owned()));
-        }
-    }
-    Ok(None)
+    Ok(release.is_some_and(|release| release.is("gentoo")))
 }
 
 #[cfg(test)]

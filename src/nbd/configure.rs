@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn overwriting_changes_only_what_the_server_already_has() {
         let mut world = World::new(&["a.img", "b.img", "c.img"]);
-        let changed = world.put("ltsp_a.conf", &format!("[{}]\n", world.section("a").display()));
+        let changed = world.put("ltsp_a.conf", &format!("[{}]\n", world.section("a").to_string_lossy()));
         world.put("ltsp_b.conf", "# mine\n");
         world.put("ltsp_c.conf", "[ltsp_c]\nexportname = /c\n");
         assert_eq!(world.write().added, ["swap".into(), world.section("c")]);

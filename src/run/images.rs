@@ -28,9 +28,6 @@ use crate::sys::confined::Root;
 use crate::sys::lock::PackageLock;
 use crate::sys::signals;
 
-/// Where dpkg keeps its locks, in a chroot.
-const DPKG: &str = "var/lib/dpkg";
-
 /// The kernel step for one published image, with KERNEL_INITRD as the image's settings have it (I40).
 pub type KernelStep<'a> = dyn FnMut(&OsStr, Option<&OsStr>) -> Result<()> + 'a;
 
@@ -97,10 +94,11 @@ struct Source {
 impl Source {
     fn new(source: &Found, settings: &ImageSettings) -> Result<Self> {
         let mounted = Mounted::new(source, backing(settings.trust_backing_files))?;
-        let directory = mounted.layers().iter().find(|layer| layer.is_directory);
+        // What is added to a root is no system that packages are installed in.
+        let directory = mounted.layers().first().filter(|layer| layer.is_directory);
         let packages = match directory {
             Some(layer) if !settings.omitted.contains(&Step::Lock) => {
-                Some(PackageLock::acquire(&layer.lower.join(DPKG))?)
+                Some(PackageLock::acquire(&Root::open(&layer.lower)?)?)
             }
             _ => None,
         };

@@ -5,25 +5,27 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::error::Result;
+use crate::source::os_release::OsRelease;
 use crate::sys::command::Command;
+use crate::sys::confined::Root;
 
 /// The name: Debian's on Debian and what derives from it, `uname -m` with each family's changes
 /// elsewhere.
 ///
 /// # Errors
-/// When dpkg is there but does not answer.
+/// When dpkg is there but does not answer, or what the system says of itself cannot be read.
 pub fn name() -> Result<OsString> {
     if Path::new("/usr/bin/dpkg").exists() {
         let answer = Command::new("dpkg").arg("--print-architecture").output()?.check()?;
         return Ok(OsString::from_vec(answer.stdout.trim_ascii_end().to_vec()));
     }
-    let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let os_release = OsRelease::of(&Root::open(Path::new("/"))?)?;
     let machine = rustix::system::uname();
-    Ok(family_name(&os_release, OsStr::from_bytes(machine.machine().to_bytes())))
+    Ok(family_name(os_release.as_ref(), OsStr::from_bytes(machine.machine().to_bytes())))
 }
 
-fn family_name(os_release: &str, machine: &OsStr) -> OsString {
-    let is = |family: &str| families(os_release).any(|id| id == family);
+fn family_name(os_release: Option<&OsRelease>, machine: &OsStr) -> OsString {
+    let is = |family: &str| os_release.is_some_and(|release| release.is(family));
     let text = machine.to_string_lossy();
     let is_x86 = text.len() == 4 && text.starts_with('i') && text.ends_with("86");
     let name = match &*text {
@@ -36,16 +38,10 @@ fn family_name(os_release: &str, machine: &OsStr) -> OsString {
     name.into()
 }
 
-/// The words of `ID` and `ID_LIKE` (os-release(5)).
-fn families(os_release: &str) -> impl Iterator<Item = &str> {
-    let values =
-        os_release.lines().filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")));
-    values.flat_map(|value| value.trim_matches(['"', '\'']).split(' '))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::os_release::tests::os_release as release;
 
     // A1, A2
     #[test]
@@ -61,7 +57,11 @@ mod tests {
             ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "i586", "i386"),
             ("ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n", "ppc64le", "powerpc"),
         ] {
-            assert_eq!(family_name(os_release, machine.as_ref()), name, "{os_release} {machine}");
+            assert_eq!(
+                family_name(Some(&release(os_release)), machine.as_ref()),
+                name,
+                "{os_release} {machine}"
+            );
         }
     }
 }

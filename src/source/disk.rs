@@ -26,6 +26,8 @@ pub struct Disk {
     name: PathBuf,
     /// Its volumes; a disk without partitions is one.
     volumes: Vec<Volume>,
+    /// Those of which only the kernel told that they were not unmounted.
+    unclean: Vec<Id>,
 }
 
 impl Disk {
@@ -50,7 +52,14 @@ impl Disk {
             },
             None => found_by_content(region, path)?,
         };
-        Ok(Self { mapped: Vec::new(), loops: Vec::new(), content, name: path.to_owned(), volumes })
+        Ok(Self {
+            mapped: Vec::new(),
+            loops: Vec::new(),
+            content,
+            name: path.to_owned(),
+            volumes,
+            unclean: Vec::new(),
+        })
     }
 
     /// Its name for messages.
@@ -118,21 +127,36 @@ impl Disk {
         target: &Path,
     ) -> Result<Mount> {
         let what = self.shown(volume);
-        let (fstype, default) = match (&volume.content, fstype) {
-            (_, Some(fstype)) => (fstype.to_owned(), default_for(fstype)),
+        let (fstype, mut found) = match (&volume.content, fstype) {
+            (_, Some(fstype)) => (fstype.to_owned(), assumed(fstype)),
             (Content::FileSystem(found), None) => {
                 check(found, volume, &what)?;
-                (found.driver().into(), MountOptions::for_reading(found))
+                (found.driver().into(), found.clone())
             }
             _ => return Err(Error::action(format!("mount {what}"), volume.unusable().unwrap_or_default())),
         };
         let device = self.device(volume)?;
-        options.unwrap_or(&default).mount(&device, &fstype, target, &what)
+        if let Some(options) = options {
+            return options.mount(&device, &fstype, target, &what);
+        }
+        if let Some(mount) =
+            MountOptions::for_reading(&found).mount_if_clean(&device, &fstype, target, &what)?
+        {
+            return Ok(mount);
+        }
+        self.unclean.push(volume.id.clone());
+        found.unclean = true;
+        MountOptions::for_reading(&found).mount(&device, &fstype, target, &what)
+    }
+
+    /// Whether a volume that was mounted holds a file system that had not been unmounted.
+    pub fn is_unclean(&self, volume: &Volume) -> bool {
+        self.unclean.contains(&volume.id) || volume.file_system().is_some_and(|found| found.unclean)
     }
 
     /// Warns of a volume whose file system was not unmounted.
     pub fn warn_of(&self, volume: &Volume) {
-        if volume.file_system().is_some_and(|found| found.unclean) {
+        if self.is_unclean(volume) {
             log::warn!(
                 "{} was not unmounted: if the system on it still runs, or was not shut down, files that it had \
                  just written may be missing or damaged",
@@ -231,13 +255,11 @@ fn check(found: &FileSystem, volume: &Volume, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// The options for a type that the user named.
-fn default_for(fstype: &OsStr) -> MountOptions {
+/// What is assumed of a file system whose type the user named.
+fn assumed(fstype: &OsStr) -> FileSystem {
     let known = ["ext2", "ext3", "ext4", "xfs", "f2fs", "nilfs2"];
-    match known.into_iter().find(|name| *name == fstype) {
-        Some(name) => MountOptions::for_reading(&FileSystem { name, ..FileSystem::default() }),
-        None => MountOptions::default(),
-    }
+    let name = known.into_iter().find(|name| *name == fstype).unwrap_or_default();
+    FileSystem { name, ..FileSystem::default() }
 }
 
 /// The type for mount(2) that the user's `fstype=` names, if it names one.

@@ -14,7 +14,7 @@ use crate::sys::confined::Root;
 const LARGEST: u64 = 1 << 20;
 
 /// File systems that are no part of a system's image: swap, the kernel's own, and those of a network or of
-/// a program. vfat is the EFI system partition's.
+/// a program. vfat, the EFI system partition's, is one at `/boot`, where it holds the kernels.
 const NOT_MOUNTED: &[&str] = &[
     "9p",
     "autofs",
@@ -56,12 +56,13 @@ const NOT_MOUNTED: &[&str] = &[
     "udf",
     "usbfs",
     "vboxsf",
-    "vfat",
     "virtiofs",
 ];
 
-/// Directories whose content an image never has: there it is users' and machines' data.
-const NOT_IN: &[&str] = &["dev", "home", "media", "mnt", "proc", "run", "srv", "sys", "tmp", "var/tmp"];
+/// Directories whose content an image never has: there it is users' and machines' data, or in `.snapshots` what the
+/// system once was.
+const NOT_IN: &[&str] =
+    &[".snapshots", "dev", "home", "media", "mnt", "proc", "run", "srv", "sys", "tmp", "var/tmp"];
 
 /// One line of the file that asks for something to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,10 @@ pub struct Entry {
     pub subvolume: Option<Vec<u8>>,
     /// The system starts without it as well (`nofail`).
     pub optional: bool,
+    /// It is a directory of the system itself, which is seen here too.
+    pub bind: bool,
+    /// It is a FAT: what some boot loaders want `/boot` to be.
+    pub is_vfat: bool,
 }
 
 /// The entries for file systems on disks, parents before what is mounted in them. None of those whose
@@ -201,21 +206,26 @@ fn entry(line: &[u8]) -> Option<Entry> {
     if NOT_IN.iter().any(|excluded| target.starts_with(excluded)) {
         return None;
     }
+    let is_vfat = kind == "vfat";
+    if is_vfat && target != Path::new("boot") {
+        return None;
+    }
     let options = fields.next().unwrap_or_default();
     let mut subvolume = None;
-    let mut optional = false;
+    let (mut optional, mut bind) = (false, false);
     for option in options.split(|&byte| byte == b',') {
         match option {
-            // A part of another file system again, or one that is not there at the start.
-            b"noauto" | b"bind" | b"rbind" | b"_netdev" | b"loop" => return None,
+            // Not there at the start.
+            b"noauto" | b"_netdev" | b"loop" => return None,
             b"nofail" => optional = true,
+            b"bind" | b"rbind" => bind = true,
             _ if option.starts_with(b"subvol=") || option.starts_with(b"subvolid=") => {
                 subvolume = Some(option.to_vec());
             }
             _ => {}
         }
     }
-    Some(Entry { spec: OsString::from_vec(spec), target, subvolume, optional })
+    Some(Entry { spec: OsString::from_vec(spec), target, subvolume, optional, bind, is_vfat })
 }
 
 /// Replaces each `mark` that `digits` digits of this base follow by the byte that they give.
@@ -256,15 +266,21 @@ mod tests {
             \tUUID=3\t/boot   ext4 defaults 0 2\nUUID=4 /usr xfs ro\n/dev/sda9 /my\\040files ext4\n\
             UUID=5 /boot/efi vfat umask=0077 0 1\nUUID=6 none swap sw 0 0\n/swapfile swap swap sw\n\
             tmpfs /tmp tmpfs size=1g\nproc /proc proc defaults\nserver:/x /opt nfs defaults\n\
-            /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\nUUID=7 /home ext4 defaults\n\
+            /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\nUUID=7 /home ext4 defaults\nUUID=2 /.snapshots btrfs subvol=/@/x\n\
             UUID=8 /data ext4 noauto\n/srv/a /opt none bind\n//s/share /opt cifs x\nhost: /opt fuse.sshfs x\n\
             UUID=9 relative ext4\nUUID=10 /short\n";
-        assert_eq!(targets(text), ["", "boot", "usr", "my files", "usr/local"]);
+        assert_eq!(targets(text), ["", "boot", "usr", "my files", "opt", "usr/local"]);
     }
 
     #[test]
     fn a_target_never_climbs() {
         assert_eq!(targets("UUID=1 /../../etc/./x// ext4\n"), ["etc/x"]);
+    }
+
+    #[test]
+    fn directories_that_are_bound_and_a_fat_with_kernels_are_told_apart() {
+        let entries = parse(b"/srv/a /opt none rw,bind\nUUID=1 /boot vfat umask=0077 0 1\n");
+        assert!(entries[0].bind && !entries[0].is_vfat && entries[1].is_vfat && !entries[1].bind);
     }
 
     #[test]

@@ -17,6 +17,7 @@
 pub mod architecture;
 pub mod listing;
 pub mod locate;
+pub mod os_release;
 
 pub mod list;
 pub mod lookup;
@@ -29,7 +30,7 @@ mod disk;
 mod fstab;
 mod live;
 mod missing;
-mod mount_options;
+pub mod mount_options;
 pub mod root_partition;
 mod volume;
 mod workspace;

@@ -65,8 +65,10 @@ impl MountOptions {
     pub fn for_reading(found: &FileSystem) -> Self {
         let data: &[u8] = match found.driver() {
             "ext4" => b"noload",
-            // Its UUID may be that of a file system of this server, of which the disk is a copy.
-            "xfs" => b"norecovery,nouuid",
+            // Its UUID may be that of a file system of this server, of which the disk is a copy. Its superblock
+            // does not tell whether it is clean.
+            "xfs" if found.unclean => b"norecovery,nouuid",
+            "xfs" => b"nouuid",
             "btrfs" if found.unclean => b"rescue=nologreplay",
             "f2fs" | "nilfs2" => b"norecovery",
             _ => b"",
@@ -112,10 +114,29 @@ impl MountOptions {
     /// # Errors
     /// The kernel's, explained as far as it can be.
     pub fn mount(&self, device: &Path, fstype: &OsStr, target: &Path, what: &str) -> Result<Mount> {
+        let mounted = self.mount_if_clean(device, fstype, target, what)?;
+        mounted.ok_or_else(|| self.refused(fstype, what, Errno::ROFS))
+    }
+
+    /// The same; none if a journal or log would have to be replayed, which these options do not rule out.
+    ///
+    /// # Errors
+    /// The kernel's others, explained as far as they can be.
+    pub fn mount_if_clean(
+        &self,
+        device: &Path,
+        fstype: &OsStr,
+        target: &Path,
+        what: &str,
+    ) -> Result<Option<Mount>> {
         let data = CString::new(&*self.data)
             .map_err(|_| Error::action(format!("mount {what}"), "a mount option holds a NUL byte"))?;
-        Mount::with_options(device, fstype, target, MountFlags::empty(), &data)
-            .map_err(|source| self.refused(fstype, what, source))
+        match Mount::with_options(device, fstype, target, MountFlags::empty(), &data) {
+            Ok(mount) => Ok(Some(mount)),
+            // The device cannot be written to.
+            Err(Errno::ROFS) => Ok(None),
+            Err(source) => Err(self.refused(fstype, what, source)),
+        }
     }
 
     fn refused(&self, fstype: &OsStr, what: &str, source: Errno) -> Error {
@@ -173,7 +194,8 @@ mod tests {
         for (name, unclean, options) in [
             ("ext2", false, "noload"),
             ("ext4", true, "noload"),
-            ("xfs", false, "norecovery,nouuid"),
+            ("xfs", false, "nouuid"),
+            ("xfs", true, "norecovery,nouuid"),
             ("btrfs", false, ""),
             ("btrfs", true, "rescue=nologreplay"),
             ("squashfs", false, ""),

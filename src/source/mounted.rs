@@ -18,10 +18,15 @@ use crate::source::root_partition;
 use crate::source::vm_disk::BackingFiles;
 use crate::source::volume::Volume;
 use crate::source::workspace::Workspace;
+use crate::sys::confined::Root;
 use crate::sys::mount::Mount;
 
 /// A live system's image may lie in another image (Fedora's in two).
 const DEEPEST_LIVE: usize = 3;
+
+/// File systems that are written once, by programs that take in what is mounted in a tree: an fstab in one tells
+/// of the machine on which it was made.
+const COMPLETE: [&str; 5] = ["cramfs", "erofs", "iso9660", "romfs", "squashfs"];
 
 /// The mounted sources. To be made in a private mount namespace
 /// ([`crate::sys::namespace::private_mounts`]); nothing of the sources is written to.
@@ -114,13 +119,43 @@ impl Mounted {
         let mut disk = Disk::open(path, element.fstype.as_ref(), backing, &self.space.directory()?)?;
         let options = element.options.as_deref().map(MountOptions::given);
         let (volume, mount) = self.mount_of(&mut disk, element, options.as_ref())?;
-        let lower = mount.target().to_owned();
+        let mut mounts = VecDeque::from([mount]);
+        self.put_over_layers(path, &mut mounts, backing)?;
+        let lower = mounts[0].target().to_owned();
+        let is_root = target.as_os_str().is_empty();
+        if is_root && disk.is_unclean(&volume) && !root_partition::is_root(&Root::open(&lower)?)? {
+            return Err(unclean(&disk, &volume));
+        }
         disk.warn_of(&volume);
         let what = described(&disk, &volume);
-        self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
-        let is_root = target.as_os_str().is_empty();
+        self.opened.push_front(Opened { mounts, disk });
         self.push(Layer { lower, target, is_directory: false, what });
-        if is_root { self.follow_fstab(&volume) } else { Ok(()) }
+        let named = disk::named(element.fstype.as_ref()).and_then(|name| name.to_str());
+        let fstype = named.or(volume.file_system().map(|found| found.name));
+        let complete = fstype.is_some_and(|name| COMPLETE.contains(&name));
+        if is_root && !complete { self.follow_fstab(&volume) } else { Ok(()) }
+    }
+
+    /// Puts the image of a live system, the first of these mounts, over those that it adds to.
+    fn put_over_layers(
+        &mut self,
+        path: &Path,
+        mounts: &mut VecDeque<Mount>,
+        backing: BackingFiles,
+    ) -> Result<()> {
+        let mut directories: Vec<PathBuf> = vec![mounts[0].target().to_owned()];
+        for under in live::layers_under(path)? {
+            log::info!("{} adds to {}", shown(path), shown(&under));
+            let mut disk = Disk::open(&under, None, backing, &self.space.directory()?)?;
+            let (_, mount) = self.mount_of(&mut disk, &Element::default(), None)?;
+            directories.push(mount.target().to_owned());
+            self.opened.push_front(Opened { mounts: VecDeque::from([mount]), disk });
+        }
+        if directories.len() > 1 {
+            let directories: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
+            mounts.push_front(Mount::stack(&directories, &self.space.directory()?)?);
+        }
+        Ok(())
     }
 
     /// Where an element goes (S5).
@@ -196,6 +231,10 @@ impl Mounted {
         let Some(opened) = self.opened.front_mut() else { return Ok(()) };
         let place = shown(Path::new("/").join(&entry.target));
         let spec = shown(&entry.spec);
+        if entry.bind {
+            self.missing.add(entry, format!("{spec}, which is to be seen at {place} too"));
+            return Ok(());
+        }
         let disk = shown(opened.disk.name());
         let Some(volume) = fstab::volume(&entry.spec, own, opened.disk.volumes()).cloned() else {
             self.missing.add(entry, format!("{spec}, which belongs at {place}, is not on {disk}"));
@@ -214,12 +253,10 @@ impl Mounted {
             self.missing.add(entry, format!("{what} belongs at {place}, and there is no such directory"));
             return Ok(());
         };
-        let mut options = MountOptions::for_reading(found);
-        if let Some(subvolume) = &entry.subvolume {
-            options = options.with(subvolume);
-        }
+        let subvolume = entry.subvolume.as_ref();
+        let options = subvolume.map(|subvolume| MountOptions::for_reading(found).with(subvolume));
         let directory = self.space.directory()?;
-        let mount = match opened.disk.mount(&volume, None, Some(&options), &directory) {
+        let mount = match opened.disk.mount(&volume, None, options.as_ref(), &directory) {
             Err(error) if entry.optional => {
                 self.missing.add(entry, error.to_string());
                 return Ok(());
@@ -262,6 +299,14 @@ impl Mounted {
         let names: Vec<&str> = self.layers.all().iter().map(|layer| &*layer.what).collect();
         names.join(", ")
     }
+}
+
+/// The error for a file system that was not unmounted, and that without its journal is none of a system.
+fn unclean(disk: &Disk, volume: &Volume) -> Error {
+    let reason =
+        "it was not unmounted, and what its journal holds is not read; without that it holds no system";
+    Error::action(format!("use {}", disk.shown(volume)), reason)
+        .hint("shut the virtual machine down properly; or mount it once where it may be written to")
 }
 
 /// What a volume is called when it is taken.

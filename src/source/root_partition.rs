@@ -1,8 +1,8 @@
 //! Which part of a disk is the root of a system, told by what it holds (U2).
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
-use crate::error::Result;
+use crate::error::{Error, Result, shown};
 use crate::source::disk::Disk;
 use crate::source::mount_options::MountOptions;
 use crate::source::volume::Volume;
@@ -13,6 +13,9 @@ use crate::sys::mount::Mount;
 /// Where installers put the root in a btrfs whose top level is something else: Ubuntu and openSUSE,
 /// Debian, Fedora.
 const SUBVOLUMES: [&str; 3] = ["@", "@rootfs", "root"];
+
+/// The number that the directory at the top of every subvolume has (BTRFS_FIRST_FREE_OBJECTID).
+const SUBVOLUMES_INODE: u64 = 256;
 
 /// File systems that Linux is installed on. Others are not mounted in the search: a kernel's driver for a
 /// foreign file system is less well tested against disks that were made to harm.
@@ -78,9 +81,16 @@ pub fn find(disk: &mut Disk, options: Option<&MountOptions>, space: &mut Workspa
             let mut reason =
                 "nothing on it is the root of a system (with etc/passwd or os-release, and bin or usr)"
                     .to_owned();
-            for failure in failures {
+            let hidden = disk.volumes().iter().filter_map(|volume| {
+                let why = match disk.is_unclean(volume) {
+                    true => "it was not unmounted, and what its journal holds is not read".to_owned(),
+                    false => volume.hidden()?,
+                };
+                Some(format!("{} may hold it, but {why}", volume.id))
+            });
+            for more in failures.into_iter().chain(hidden) {
                 reason.push_str("; ");
-                reason.push_str(&failure);
+                reason.push_str(&more);
             }
             reason
         }
@@ -121,23 +131,39 @@ pub fn mount(
     let options = options.cloned().unwrap_or_else(|| MountOptions::for_reading(found));
     // The one that is mounted by default need not be the top one.
     let (top, top_root) = attempt(Some(&options.clone().with(b"subvolid=5")))?;
-    let mut chosen = None;
-    for name in SUBVOLUMES {
-        if top_root.dir(name)?.map(|inner| is_root(&inner)).transpose()? == Some(true) {
-            chosen = Some(name);
-            break;
-        }
-    }
+    let roots = subvolumes_with_roots(&top_root)?;
     drop((top_root, top));
-    match chosen {
-        None => Ok((mount, false)),
-        Some(name) => {
-            log::info!("the root is the subvolume {name} of {}", disk.shown(volume));
-            let option = [b"subvol=/", OsStr::new(name).as_encoded_bytes()].concat();
-            let mount = disk.mount(volume, None, Some(&options.with(&option)), &space.directory()?)?;
-            Ok((mount, true))
+    let usual = SUBVOLUMES.iter().find_map(|usual| roots.iter().find(|name| *name == usual));
+    let name = match (usual, &*roots) {
+        (Some(name), _) | (None, [name]) => name,
+        (None, []) => return Ok((mount, false)),
+        (None, several) => {
+            let several: Vec<String> = several.iter().map(shown).collect();
+            let reason = format!("its subvolumes {} are roots of systems", several.join(" and "));
+            return Err(Error::action(format!("choose the root in {}", disk.shown(volume)), reason)
+                .hint(format!("choose one with the option subvol={}", several[0])));
+        }
+    };
+    log::info!("the root is the subvolume {} of {}", shown(name), disk.shown(volume));
+    let option = [b"subvol=/", name.as_encoded_bytes()].concat();
+    let mount = disk.mount(volume, None, Some(&options.with(&option)), &space.directory()?)?;
+    Ok((mount, true))
+}
+
+/// The subvolumes at the top of a btrfs that are roots of systems. Not those with names that cannot be told
+/// the kernel.
+fn subvolumes_with_roots(top: &Root) -> Result<Vec<OsString>> {
+    let mut found = Vec::new();
+    for entry in top.entries("")?.unwrap_or_default() {
+        let is_subvolume = top.lstat(&entry.name)?.is_some_and(|stat| stat.st_ino == SUBVOLUMES_INODE);
+        if !is_subvolume || !entry.kind.is_dir() || entry.name.as_encoded_bytes().contains(&b',') {
+            continue;
+        }
+        if top.dir(&entry.name)?.map(|inner| is_root(&inner)).transpose()? == Some(true) {
+            found.push(entry.name);
         }
     }
+    Ok(found)
 }
 
 #[cfg(test)]

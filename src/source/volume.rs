@@ -129,6 +129,14 @@ impl Volume {
         }
     }
 
+    /// Why it cannot be seen whether a system lies on it; none if it can, or if none ever does.
+    pub fn hidden(&self) -> Option<String> {
+        match self.content {
+            Content::Encrypted(_) | Content::Member(_) => self.unusable(),
+            _ => self.obstacle.clone(),
+        }
+    }
+
     /// Why it cannot be mounted; none if it can.
     pub fn unusable(&self) -> Option<String> {
         if let Some(obstacle) = &self.obstacle {

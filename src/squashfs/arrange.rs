@@ -9,16 +9,19 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::Progress;
 use super::digest::{self, Digest, PieceDigest};
 use super::fragment::Packer;
-use super::layout::{Layout, Placement};
+use super::layout::{Data, Layout, Placement};
 use super::le::{narrow, wide};
 use super::load::{Change, Loaded, Loader, Part};
 use super::options::{Fragments, WriteOptions};
 use super::plan::{PORTION, Work};
 use super::source::Source;
-use super::squeeze::{Job, Place};
+use super::squeeze::{Block, Job, Place};
 use super::tree::Tree;
 use super::window::Window;
 use crate::error::{Error, Result, shown};
+
+/// Bytes that are handed to a compressor at once: each time costs some thread switches.
+pub(super) const JOB: usize = 512 << 10;
 
 /// See the module.
 pub(super) struct Arranger<'a> {
@@ -28,11 +31,13 @@ pub(super) struct Arranger<'a> {
     block_size: usize,
     window: &'a Window<'a>,
     jobs: Sender<Job>,
-    /// Buffers for compressed blocks. There is one for each block that may be under way, so this
+    /// Buffers for compressed blocks. There is one for each job that may be under way, so this
     /// also keeps the arranger from running ahead.
     outputs: Receiver<Vec<u8>>,
-    /// The number of the next job; blocks are written in this order.
+    /// The number of the next job; jobs are written in this order.
     sequence: u64,
+    /// The blocks of the next job.
+    blocks: Vec<Block>,
     packer: Packer,
     /// Files by size and digest.
     known: HashMap<(u64, Digest), u32>,
@@ -74,6 +79,7 @@ impl<'a> Arranger<'a> {
             jobs,
             outputs,
             sequence: 0,
+            blocks: Vec::new(),
             packer: Packer::new(block_size),
             known: HashMap::new(),
             placements: vec![Placement::default(); tree.files.len()],
@@ -100,6 +106,7 @@ impl<'a> Arranger<'a> {
         if !self.packer.filling.is_empty() {
             self.fragment()?;
         }
+        self.send()?;
         let sizes = vec![0; narrow(self.block_count)];
         Ok(Layout { placements: self.placements, sizes, duplicates: self.duplicates, ..Layout::default() })
     }
@@ -143,7 +150,7 @@ impl<'a> Arranger<'a> {
     fn whole(&mut self, file: usize, part: &Part, buffer: &Arc<Vec<u8>>) -> Result<()> {
         self.report(file, part);
         if part.change == Some(Change::Vanished) {
-            self.placements[file].has_vanished = true;
+            self.placements[file].data = Data::Vanished;
             return Ok(());
         }
         let length = wide(part.range.len() + part.hole);
@@ -173,7 +180,9 @@ impl<'a> Arranger<'a> {
         self.report(file, &part);
         if part.change == Some(Change::Vanished) {
             self.current.has_ended = true;
-            self.placements[file].has_vanished = offset == 0;
+            if offset == 0 {
+                self.placements[file].data = Data::Vanished;
+            }
             return Ok(());
         }
         let got = part.range.len() + part.hole;
@@ -193,7 +202,7 @@ impl<'a> Arranger<'a> {
     fn twin(&mut self, file: usize, part: Part) -> Result<()> {
         if part.change == Some(Change::Vanished) {
             self.report(file, &part);
-            self.placements[file].has_vanished = true;
+            self.placements[file].data = Data::Vanished;
             return Ok(());
         }
         let size = self.size(file);
@@ -224,7 +233,7 @@ impl<'a> Arranger<'a> {
         if first == number {
             return false;
         }
-        self.placements[file].same_as = Some(first);
+        self.placements[file].data = Data::SameAs(first);
         self.duplicates += 1;
         true
     }
@@ -275,7 +284,7 @@ impl<'a> Arranger<'a> {
     fn fragment(&mut self) -> Result<()> {
         let full = self.packer.take(Vec::with_capacity(self.block_size))?;
         let range = 0..full.len();
-        self.send(Arc::new(full), range, Place::Fragment)
+        self.add(Block { buffer: Arc::new(full), range, place: Place::Fragment })
     }
 
     fn block(&mut self, file: usize, buffer: &Arc<Vec<u8>>, range: Range<usize>) -> Result<()> {
@@ -285,7 +294,7 @@ impl<'a> Arranger<'a> {
         }
         let place = Place::Block { file, number: narrow(self.block_count) };
         self.count_block(file);
-        self.send(buffer.clone(), range, place)
+        self.add(Block { buffer: buffer.clone(), range, place })
     }
 
     fn zeros(&mut self, file: usize, length: usize) {
@@ -298,9 +307,17 @@ impl<'a> Arranger<'a> {
         self.block_count += 1;
     }
 
-    fn send(&mut self, buffer: Arc<Vec<u8>>, range: Range<usize>, place: Place) -> Result<()> {
+    fn add(&mut self, block: Block) -> Result<()> {
+        self.blocks.push(block);
+        if self.blocks.len() * self.block_size >= JOB { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        if self.blocks.is_empty() {
+            return Ok(());
+        }
         let output = self.outputs.recv().map_err(|_| stopped())?;
-        let job = Job { number: self.sequence, buffer, range, output, place };
+        let job = Job { number: self.sequence, blocks: std::mem::take(&mut self.blocks), output };
         self.sequence += 1;
         self.jobs.send(job).map_err(|_| stopped())
     }

@@ -17,9 +17,14 @@ pub struct Request {
     pub exclude_files: Vec<PathBuf>,
     /// Exclude patterns (`-e`, which ends the options).
     pub excludes: Vec<OsString>,
-    /// Show no progress (`-quiet`, `-no-progress`).
-    pub quiet: bool,
+    /// Show how far the work is (not `-no-progress`; with `-info` only if `-progress` asks for it).
+    pub progress: bool,
+    /// Print what is in the image, a line a file (`-info`).
+    pub info: bool,
 }
+
+/// The least that mksquashfs takes for `-mem`. Less is usually a number without its unit.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// The word that the built-in writer does not know, or whose value it cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +40,10 @@ pub fn parse<W: AsRef<OsStr>>(words: &[W]) -> Result<Request, Unknown> {
         options: WriteOptions::default(),
         exclude_files: Vec::new(),
         excludes: Vec::new(),
-        quiet: false,
+        progress: true,
+        info: false,
     };
-    let mut level = None;
+    let (mut level, mut high, mut progress_too) = (None, false, false);
     let mut words = words.iter().map(AsRef::as_ref);
     while let Some(word) = words.next() {
         let unknown = || Unknown(word.to_owned());
@@ -48,16 +54,16 @@ pub fn parse<W: AsRef<OsStr>>(words: &[W]) -> Result<Request, Unknown> {
             "-comp" => options.compression = compression(value()?).ok_or_else(unknown)?,
             "-b" => {
                 options.block_size =
-                    size(value()?, 0).and_then(|size| u32::try_from(size).ok()).ok_or_else(unknown)?
+                    size(value()?).and_then(|size| u32::try_from(size).ok()).ok_or_else(unknown)?
             }
             "-Xcompression-level" => level = Some(number(value()?).ok_or_else(unknown)?),
-            "-Xhc" if matches!(options.compression, Compression::Lz4 { .. }) => {
-                options.compression = Compression::Lz4 { high: true };
+            "-Xhc" => high = true,
+            "-processors" => {
+                options.threads = number(value()?).filter(|&count| count > 0).ok_or_else(unknown)?;
             }
-            "-processors" => options.threads = number(value()?).ok_or_else(unknown)?,
             "-mem" => {
-                // mksquashfs counts in MiB where no unit is given.
-                let memory = size(value()?, 20).ok_or_else(unknown)?;
+                let memory = size(value()?).filter(|&memory| memory >= LEAST_MEMORY).ok_or_else(unknown)?;
+                // More than the default is of no use.
                 options.memory = options.memory.min(usize::try_from(memory).unwrap_or(usize::MAX));
             }
             "-mkfs-time" | "-fstime" => options.created = Some(number(value()?).ok_or_else(unknown)?),
@@ -82,18 +88,30 @@ pub fn parse<W: AsRef<OsStr>>(words: &[W]) -> Result<Request, Unknown> {
             "-noX" | "-noXattrCompression" => options.compress_xattrs = false,
             "-one-file-system" => options.one_file_system = true,
             "-nopad" => options.pad = false,
-            "-quiet" | "-no-progress" => request.quiet = true,
+            "-no-progress" => request.progress = false,
+            "-progress" => progress_too = true,
+            "-info" => request.info = true,
             // What the built-in writer does anyway, or has no need of.
-            "-noappend" | "-no-recovery" | "-wildcards" | "-reproducible" | "-progress" | "-info"
-            | "-exit-on-error" => {}
+            "-noappend" | "-no-recovery" | "-wildcards" | "-reproducible" | "-quiet" | "-exit-on-error" => {}
             "-ef" => request.exclude_files.push(value()?.into()),
-            "-e" => request.excludes.extend(words.by_ref().map(OsStr::to_owned)),
+            "-e" => {
+                request.excludes.push(value()?.to_owned());
+                request.excludes.extend(words.by_ref().map(OsStr::to_owned));
+            }
             _ => return Err(unknown()),
         }
     }
     if let Some(level) = level {
         let asked = request.options.compression.with_level(level);
         request.options.compression = asked.map_err(|_| Unknown("-Xcompression-level".into()))?;
+    }
+    match request.options.compression {
+        Compression::Lz4 { .. } if high => request.options.compression = Compression::Lz4 { high },
+        _ if high => return Err(Unknown("-Xhc".into())),
+        _ => {}
+    }
+    if request.info {
+        request.progress = progress_too;
     }
     request.options.check().map_err(|_| Unknown("-b".into()))?;
     Ok(request)
@@ -107,14 +125,14 @@ fn number<N: std::str::FromStr>(text: &OsStr) -> Option<N> {
     text.to_str()?.parse().ok()
 }
 
-/// A number of bytes with an optional `K`, `M` or `G`; without, it is shifted left by `bits`.
-fn size(text: &OsStr, bits: u32) -> Option<u64> {
+/// A number of bytes, or of as many as `K`, `M` or `G` behind it say.
+fn size(text: &OsStr) -> Option<u64> {
     let text = text.to_str()?;
     let (digits, shift) = match text.as_bytes().last()? {
         b'K' | b'k' => (&text[..text.len() - 1], 10),
         b'M' | b'm' => (&text[..text.len() - 1], 20),
         b'G' | b'g' => (&text[..text.len() - 1], 30),
-        _ => (text, bits),
+        _ => (text, 0),
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
@@ -145,6 +163,40 @@ mod tests {
         assert_eq!(level(&["-Xcompression-level", "3", "-comp", "zstd"]), Ok(Compression::Zstd { level: 3 }));
         assert_eq!(level(&["-Xcompression-level", "9"]), Ok(Compression::Gzip { level: 9 }));
         assert_eq!(level(&["-comp", "lz4", "-Xhc"]), Ok(Compression::Lz4 { high: true }));
+        assert_eq!(level(&["-Xhc", "-comp", "lz4"]), Ok(Compression::Lz4 { high: true }));
+    }
+
+    // As mksquashfs 4.5.1 does.
+    #[test]
+    fn a_list_of_files_takes_the_place_of_the_progress_unless_both_are_asked_for() {
+        for (words, progress, info) in [
+            ("", true, false),
+            ("-quiet", true, false),
+            ("-no-progress", false, false),
+            ("-no-progress -progress", false, false),
+            ("-info", false, true),
+            ("-info -quiet", false, true),
+            ("-info -progress", true, true),
+            ("-progress -info", true, true),
+        ] {
+            let request = parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
+            assert_eq!((request.progress, request.info), (progress, info), "{words}");
+        }
+    }
+
+    #[test]
+    fn memory_is_counted_in_bytes_unless_it_has_a_unit() {
+        let memory = |word| parse(&["-mem", word]).map(|request| request.options.memory);
+        let default = WriteOptions::default().memory;
+        for (word, bytes) in [
+            ("16M", 16 << 20),
+            ("16m", 16 << 20),
+            ("20000000", 20_000_000),
+            ("20000K", 20_480_000),
+            ("2G", default),
+        ] {
+            assert_eq!(memory(word), Ok(bytes), "{word}");
+        }
     }
 
     #[test]
@@ -158,6 +210,11 @@ mod tests {
             (&["-Xhc"], "-Xhc"),
             (&["-b", "100"], "-b"),
             (&["-processors", "many"], "-processors"),
+            (&["-processors", "0"], "-processors"),
+            (&["-mem", "64"], "-mem"),
+            (&["-mem", "15M"], "-mem"),
+            (&["-mem", "10%"], "-mem"),
+            (&["-info", "-e"], "-e"),
             (&["stray"], "stray"),
         ] {
             assert_eq!(parse(words).unwrap_err(), Unknown(unknown.into()), "{words:?}");

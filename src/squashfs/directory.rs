@@ -147,6 +147,40 @@ pub(super) fn read_listing(
     Ok(())
 }
 
+/// The index that belongs to a whole listing, which starts at `offset` in the first of the metadata blocks that
+/// start at `blocks`.
+pub(super) fn index_of(
+    listing: &[u8],
+    offset: usize,
+    blocks: &[u64],
+) -> std::result::Result<Vec<IndexEntry>, Corrupt> {
+    let mut headers: Vec<(usize, Vec<u8>)> = Vec::new();
+    let (mut at, mut left, mut length) = (0, 0, 0);
+    read_listing(listing, |entry| {
+        if left == 0 {
+            left = 1 + narrow(Fields::new(&listing[at..]).u32()?);
+            headers.push((at, entry.name.to_vec()));
+            at += HEADER_SIZE;
+        }
+        left -= 1;
+        at += ENTRY_SIZE + entry.name.len();
+        length += ENTRY_SIZE + entry.name.len();
+        Ok(())
+    })?;
+    let mut index: Vec<IndexEntry> = Vec::new();
+    let mut indexed_block = 0;
+    for (header, name) in headers {
+        let block = (offset + header) / METADATA_SIZE;
+        if length > METADATA_SIZE && block > indexed_block && index.len() < MAX_INDEX {
+            indexed_block = block;
+            let start = blocks.get(block).and_then(|&start| u32::try_from(start).ok());
+            let start = start.ok_or_else(|| Corrupt::new("a directory is too long for its table"))?;
+            index.push(IndexEntry { offset: u32::try_from(header).unwrap_or(u32::MAX), block: start, name });
+        }
+    }
+    Ok(index)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +264,19 @@ mod tests {
             let length = usize::from(u16::from_le_bytes([bytes[at + 18], bytes[at + 19]])) + 1;
             assert_eq!(&bytes[at + 20..at + 20 + length], step.name);
         }
+        let starts: Vec<u64> = (0..=blocks).map(|block| wide(block * (METADATA_SIZE + 2))).collect();
+        assert_eq!(index_of(&bytes, 100, &starts).unwrap(), listing.index);
+    }
+
+    // No file system of Linux has the longest ones.
+    #[test]
+    fn a_name_has_at_most_256_bytes() {
+        let name = [0xff; 256];
+        let (mut bytes, _) = written(&[entry(&name, 0, 1)], 0);
+        headers(&bytes, &[entry(&name, 0, 1)]);
+        bytes[18..20].copy_from_slice(&256_u16.to_le_bytes());
+        bytes.push(0);
+        assert!(read_listing(&bytes, |_| Ok(())).is_err());
     }
 
     #[test]

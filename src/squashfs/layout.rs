@@ -13,10 +13,18 @@ pub(super) struct Placement {
     pub(super) tail: Option<Tail>,
     /// Bytes in blocks that are not stored, as they hold only zeros.
     pub(super) sparse: u64,
-    /// The place of the earlier file that has the same content; the rest is that file's.
-    pub(super) same_as: Option<u32>,
-    /// The file was gone when it was to be read.
-    pub(super) has_vanished: bool,
+    pub(super) data: Data,
+}
+
+/// Whose data a file has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Data {
+    #[default]
+    Own,
+    /// That of the earlier file with this place, which has the same content.
+    SameAs(u32),
+    /// None: the file was gone when it was to be read.
+    Vanished,
 }
 
 /// Where the data of all files lies.

@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{FileType, SeekFrom, seek};
 use rustix::io::{Errno, pread};
 
 use super::digest::{self, PieceDigest};
 use super::le::{narrow, wide};
 use super::plan::{PORTION, Work};
-use super::scan::look;
 use super::source::{Source, is_gone, open_file};
+use super::status::Status;
 use super::tree::{RegularFile, Tree};
 use crate::error::{Error, Result};
 
@@ -42,7 +42,7 @@ pub(super) struct Part {
 pub(super) enum Change {
     /// It is gone, or something else has its name.
     Vanished,
-    /// Its size or modification time changed.
+    /// Its size or one of its times changed.
     Modified,
 }
 
@@ -129,13 +129,13 @@ impl<'a> Loader<'a> {
         let outcome = self.open(file).and_then(|open| {
             // What has another inode, or is no regular file any more, was put in the place of what the
             // walk saw; it is not even touched.
-            match look(&open)? {
-                Some((identity, _)) if identity == file.identity => {}
-                _ => return Ok(None),
+            let status = Status::of_open(&open)?;
+            if status.kind != FileType::RegularFile || status.identity != file.identity {
+                return Ok(None);
             }
             let mut part = read(&open, file)?;
             // Afterwards, so that a change while reading shows too.
-            if look(&open)?.is_none_or(|(_, version)| version != file.version) {
+            if Status::of_open(&open)?.version != file.version {
                 part.change = Some(Change::Modified);
             }
             Ok(Some(part))

@@ -10,28 +10,32 @@
 //! - [`inode`] and [`directory`] tables, in blocks as `metadata` makes them;
 //! - fragment, `export`, `id` and [`xattr`] tables.
 //!
-//! [`write()`] makes one: `scan` walks the source and takes down its metadata in a `tree`;
+//! [`write()`] makes one: `scan` walks the source (`ahead`, `lister`, `status`) and takes down its
+//! metadata in a `tree`;
 //! `pipeline` brings the contents into the image (`plan`, `load`, `window`, `arrange`, `squeeze`,
 //! `output`), which gives a `layout`; `tables` writes the rest. [`verify`] checks an image by
-//! means of the [`reader`].
+//! means of the [`reader`], and [`listing`] says what is in one.
 
 pub mod command_line;
 pub mod compress;
 pub mod directory;
 pub mod fragment;
 pub mod inode;
+pub mod listing;
 pub mod metadata;
 pub mod reader;
 pub mod superblock;
 pub mod verify;
 pub mod xattr;
 
+mod ahead;
 mod arrange;
 mod digest;
 mod export;
 mod id;
 mod layout;
 mod le;
+mod lister;
 mod load;
 mod options;
 mod output;
@@ -40,6 +44,7 @@ mod plan;
 mod scan;
 mod source;
 mod squeeze;
+mod status;
 mod tables;
 mod tree;
 mod window;

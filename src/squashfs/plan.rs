@@ -80,7 +80,7 @@ mod tests {
         RegularFile {
             inode: 0,
             identity: Identity { dev: 0, ino: 0 },
-            version: Version { size, mtime: (0, 0) },
+            version: Version { size, mtime: 0, ctime: 0 },
             has_holes: false,
             has_twin,
         }

@@ -9,19 +9,20 @@ use std::sync::Arc;
 
 use super::compress::{Compression, Decompressor};
 use super::directory::read_listing;
-use super::fragment::{self, FRAGMENT_SIZE, StoredBlock, Tail};
+use super::fragment::{self, FRAGMENT_SIZE, StoredBlock};
 use super::inode::{Body, FileType, Inode, NO_XATTRS};
 use super::le::{Corrupt, Fields, narrow, wide};
-use super::metadata::{HEAD_SIZE, METADATA_SIZE, Reference, UNCOMPRESSED_METADATA, blocks_of};
+use super::metadata::{METADATA_SIZE, Reference};
 use super::superblock::{NO_TABLE, SUPERBLOCK_SIZE, Superblock};
 use super::xattr::{XATTR_HEAD_SIZE, XATTR_ID_SIZE, Xattr, read_set};
 use super::{export, id};
 use crate::error::{During, Error, Result};
+use metadata::cursor;
 
-/// How many uncompressed metadata blocks are kept; 2 MiB.
-const CACHED_BLOCKS: usize = 256;
+mod content;
+mod metadata;
 
-type Checked<T> = std::result::Result<T, Corrupt>;
+pub(super) type Checked<T> = std::result::Result<T, Corrupt>;
 
 /// An image, open for reading.
 pub struct Image<'a> {
@@ -48,14 +49,6 @@ pub struct Child {
     pub number: u32,
     /// What it is.
     pub file_type: FileType,
-}
-
-/// A place in a table, moving on as it is read.
-#[derive(Clone, Copy)]
-struct Cursor {
-    /// Where the metadata block starts in the image.
-    block: u64,
-    offset: usize,
 }
 
 /// The superblock of an image; `path` is its name for errors.
@@ -129,30 +122,57 @@ impl<'a> Image<'a> {
         Inode::decode(block_size, |count| self.read(&mut cursor, count)).map_err(|reason| self.error(reason))
     }
 
+    /// The bytes of an inode as they lie in the inode table.
+    pub(super) fn inode_bytes(&mut self, place: Reference, count: usize) -> Result<Vec<u8>> {
+        let mut cursor = cursor(self.superblock.inode_table, place);
+        self.read(&mut cursor, count).map_err(|reason| self.error(reason))
+    }
+
     /// The names in a directory, in their order.
     ///
     /// # Errors
     /// The inode is no directory or its listing is damaged.
     pub fn children(&mut self, directory: &Inode) -> Result<Vec<Child>> {
-        let Body::Directory { listing, size, .. } = &directory.body else {
-            return Err(self.error(Corrupt::new(format!("inode {} is no directory", directory.number))));
-        };
-        let mut cursor = cursor(self.superblock.directory_table, *listing);
+        let bytes = self.listing(directory)?;
         let mut children = Vec::new();
-        self.read(&mut cursor, narrow(*size))
-            .and_then(|bytes| {
-                read_listing(&bytes, |entry| {
-                    children.push(Child {
-                        name: entry.name.to_vec(),
-                        inode: entry.inode,
-                        number: entry.number,
-                        file_type: entry.file_type,
-                    });
-                    Ok(())
-                })
-            })
-            .map_err(|reason| self.error(reason))?;
+        read_listing(&bytes, |entry| {
+            children.push(Child {
+                name: entry.name.to_vec(),
+                inode: entry.inode,
+                number: entry.number,
+                file_type: entry.file_type,
+            });
+            Ok(())
+        })
+        .map_err(|reason| self.error(reason))?;
         Ok(children)
+    }
+
+    /// The listing of a directory as it lies in the directory table.
+    pub(super) fn listing(&mut self, directory: &Inode) -> Result<Vec<u8>> {
+        let (place, size) = self.place_of_listing(directory)?;
+        let mut cursor = cursor(self.superblock.directory_table, place);
+        self.read(&mut cursor, size).map_err(|reason| self.error(reason))
+    }
+
+    /// Where the metadata blocks of a directory's listing start, from the start of the directory table.
+    pub(super) fn listing_blocks(&mut self, directory: &Inode) -> Result<Vec<u64>> {
+        let (place, size) = self.place_of_listing(directory)?;
+        let table = self.superblock.directory_table;
+        let mut at = cursor(table, place).block;
+        let mut starts = Vec::new();
+        for _ in 0..(narrow(place.offset) + size).div_ceil(METADATA_SIZE) {
+            starts.push(at - table);
+            at = self.metadata(at).map_err(|reason| self.error(reason))?.1;
+        }
+        Ok(starts)
+    }
+
+    fn place_of_listing(&self, directory: &Inode) -> Result<(Reference, usize)> {
+        match &directory.body {
+            Body::Directory { listing, size, .. } => Ok((*listing, narrow(*size))),
+            _ => Err(self.error(Corrupt::new(format!("inode {} is no directory", directory.number)))),
+        }
     }
 
     /// The user or group with this place in the id table.
@@ -178,7 +198,9 @@ impl<'a> Image<'a> {
             .and_then(|index| self.lookup(self.superblock.export_table, index, export::EXPORT_SIZE))
             .and_then(|bytes| Fields::new(&bytes).u64());
         let entry = entry.map_err(|reason| self.error(reason))?;
-        Ok(Reference::unpacked(entry))
+        let place = Reference::unpacked(entry)
+            .ok_or_else(|| self.error(Corrupt::new(format!("inode {number} is exported from nowhere"))))?;
+        Ok(Some(place))
     }
 
     /// The extended attributes of an inode.
@@ -186,13 +208,18 @@ impl<'a> Image<'a> {
     /// # Errors
     /// They are damaged.
     pub fn xattrs(&mut self, inode: &Inode) -> Result<Vec<Xattr>> {
+        Ok(self.sized_xattrs(inode)?.0)
+    }
+
+    /// The extended attributes of an inode, and whether they take as many bytes as their table says.
+    pub(super) fn sized_xattrs(&mut self, inode: &Inode) -> Result<(Vec<Xattr>, bool)> {
         if inode.xattrs == NO_XATTRS {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), true));
         }
         self.read_xattrs(narrow(inode.xattrs)).map_err(|reason| self.error(reason))
     }
 
-    fn read_xattrs(&mut self, index: usize) -> Checked<Vec<Xattr>> {
+    fn read_xattrs(&mut self, index: usize) -> Checked<(Vec<Xattr>, bool)> {
         let table = self.superblock.xattr_table;
         if table == NO_TABLE {
             return Err(Corrupt::new("there are no extended attributes"));
@@ -206,122 +233,24 @@ impl<'a> Image<'a> {
         let entry = self.lookup(table + wide(XATTR_HEAD_SIZE), index, XATTR_ID_SIZE)?;
         let mut fields = Fields::new(&entry);
         let start = Reference::unpacked(fields.u64()?).ok_or_else(|| Corrupt::new("a set lies nowhere"))?;
-        let count = fields.u32()?;
+        let (count, size) = (fields.u32()?, fields.u32()?);
         let mut cursor = cursor(pairs, start);
+        let mut length = 0;
         let cell = std::cell::RefCell::new(self);
-        read_set(
+        let set = read_set(
             count,
-            |count| cell.borrow_mut().read(&mut cursor, count),
+            |count| {
+                length += count;
+                cell.borrow_mut().read(&mut cursor, count)
+            },
             |place| {
                 let mut cursor = self::cursor(pairs, place);
                 let mut image = cell.borrow_mut();
                 let length = Fields::new(&image.read(&mut cursor, 4)?).u32()?;
                 image.read(&mut cursor, narrow(length).min(narrow(super::xattr::MAX_VALUE)))
             },
-        )
-    }
-
-    /// Reads a regular file and hands it to `each`, block after block.
-    ///
-    /// # Errors
-    /// The inode is no regular file, its data is damaged, or `each` fails.
-    pub fn content(&mut self, file: &Inode, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.blocks_before(file, u64::MAX, each)
-    }
-
-    /// The first bytes of a regular file, at most `most`; only the blocks that hold them are read.
-    ///
-    /// # Errors
-    /// The inode is no regular file, or its data is damaged.
-    pub fn head(&mut self, file: &Inode, most: usize) -> Result<Vec<u8>> {
-        let mut head = Vec::new();
-        self.blocks_before(file, wide(most), &mut |bytes| {
-            head.extend_from_slice(&bytes[..bytes.len().min(most - head.len())]);
-            Ok(())
-        })?;
-        Ok(head)
-    }
-
-    /// Reads the blocks that begin before `end`, an offset in the file.
-    fn blocks_before(
-        &mut self,
-        file: &Inode,
-        end: u64,
-        each: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let Body::Regular { size: file_size, start, blocks, tail, .. } = &file.body else {
-            return Err(self.error(Corrupt::new(format!("inode {} is no regular file", file.number))));
-        };
-        let block_size = u64::from(self.superblock.block_size);
-        let mut left = *file_size;
-        let mut position = *start;
-        let zeros = vec![0; narrow(block_size.min(left))];
-        for &size in blocks {
-            if file_size - left >= end {
-                return Ok(());
-            }
-            let length = narrow(left.min(block_size));
-            let block = StoredBlock { start: position, size };
-            if block.length() == 0 {
-                each(&zeros[..length])?;
-            } else {
-                let bytes = self.block(block, length)?;
-                if bytes.len() != length {
-                    return Err(self.error(Corrupt::new(format!("a block at {position} is too short"))));
-                }
-                each(&bytes)?;
-            }
-            position = position.saturating_add(u64::from(block.length()));
-            left -= wide(length);
-        }
-        if let Some(tail) = tail.filter(|_| file_size - left < end) {
-            let bytes = self.tail(tail)?;
-            let start = narrow(tail.offset);
-            let piece = start.checked_add(narrow(left)).and_then(|end| bytes.get(start..end));
-            each(piece.ok_or_else(|| self.error(Corrupt::new("a file ends outside its fragment")))?)?;
-        }
-        Ok(())
-    }
-
-    fn tail(&mut self, tail: Tail) -> Result<Arc<[u8]>> {
-        match &self.fragment {
-            Some((number, bytes)) if *number == tail.fragment => Ok(bytes.clone()),
-            _ => {
-                let block = self.fragments.get(narrow(tail.fragment)).copied().ok_or_else(|| {
-                    self.error(Corrupt::new(format!("there is no fragment {}", tail.fragment)))
-                })?;
-                let bytes: Arc<[u8]> = self.block(block, narrow(self.superblock.block_size))?.into();
-                self.fragment = Some((tail.fragment, bytes.clone()));
-                Ok(bytes)
-            }
-        }
-    }
-
-    /// Reads a data or fragment block of at most `most` bytes.
-    ///
-    /// # Errors
-    /// The block is damaged.
-    pub fn block(&mut self, block: StoredBlock, most: usize) -> Result<Vec<u8>> {
-        self.unpacked(block, most).map_err(|reason| self.error(reason))
-    }
-
-    fn unpacked(&mut self, block: StoredBlock, most: usize) -> Checked<Vec<u8>> {
-        if block.length() > self.superblock.block_size {
-            return Err(Corrupt::new(format!("the block at {} is too long", block.start)));
-        }
-        let stored = self.bytes(block.start, narrow(block.length()))?;
-        if !block.is_compressed() {
-            return Ok(stored);
-        }
-        self.decompressed(&stored, most, block.start)
-    }
-
-    fn decompressed(&mut self, stored: &[u8], most: usize, position: u64) -> Checked<Vec<u8>> {
-        let mut bytes = vec![0; most];
-        let length = self.decompressor.decompress(stored, &mut bytes);
-        let length = length.ok_or_else(|| Corrupt::new(format!("the block at {position} is damaged")))?;
-        bytes.truncate(length);
-        Ok(bytes)
+        )?;
+        Ok((set, length == narrow(size)))
     }
 
     fn load_tables(&mut self) -> Checked<()> {
@@ -339,90 +268,7 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    /// A whole lookup table.
-    fn table(&mut self, list: u64, count: usize, size: usize) -> Checked<Vec<u8>> {
-        // The list lies in the image, so its length cannot be a lie.
-        let list = self.bytes(list, blocks_of(count, size).saturating_mul(8))?;
-        let mut fields = Fields::new(&list);
-        let mut entries = Vec::new();
-        while !fields.is_empty() {
-            entries.extend_from_slice(&self.metadata(fields.u64()?)?.0);
-        }
-        if entries.len() == count * size {
-            Ok(entries)
-        } else {
-            Err(Corrupt::new("a table has the wrong length"))
-        }
-    }
-
-    /// One entry of a lookup table.
-    fn lookup(&mut self, list: u64, index: usize, size: usize) -> Checked<Vec<u8>> {
-        let at = index.checked_mul(size).ok_or_else(|| Corrupt::new("an entry lies nowhere"))?;
-        let position = self.bytes(list + wide(at / METADATA_SIZE * 8), 8)?;
-        let block = Fields::new(&position).u64()?;
-        self.read(&mut Cursor { block, offset: at % METADATA_SIZE }, size)
-    }
-
-    /// Reads `count` bytes of metadata and moves on.
-    fn read(&mut self, cursor: &mut Cursor, count: usize) -> Checked<Vec<u8>> {
-        let mut out = Vec::new();
-        while out.len() < count {
-            let (block, next) = self.metadata(cursor.block)?;
-            let rest = block.get(cursor.offset..).unwrap_or_default();
-            if rest.is_empty() {
-                return Err(Corrupt::new(format!("the metadata block at {} ends too early", cursor.block)));
-            }
-            let taken = rest.len().min(count - out.len());
-            out.extend_from_slice(&rest[..taken]);
-            cursor.offset += taken;
-            if cursor.offset == METADATA_SIZE {
-                *cursor = Cursor { block: next, offset: 0 };
-            }
-        }
-        Ok(out)
-    }
-
-    /// The metadata block at a position, and where the next one starts.
-    fn metadata(&mut self, position: u64) -> Checked<(Arc<[u8]>, u64)> {
-        if let Some(known) = self.cache.get(&position) {
-            return Ok(known.clone());
-        }
-        let head = Fields::new(&self.bytes(position, HEAD_SIZE)?).u16()?;
-        let length = usize::from(head & !UNCOMPRESSED_METADATA);
-        if length > METADATA_SIZE {
-            return Err(Corrupt::new(format!("the metadata block at {position} is too long")));
-        }
-        let start = position + wide(HEAD_SIZE);
-        let stored = self.bytes(start, length)?;
-        let bytes = match head & UNCOMPRESSED_METADATA {
-            0 => self.decompressed(&stored, METADATA_SIZE, position)?,
-            _ => stored,
-        };
-        if self.cache.len() >= CACHED_BLOCKS {
-            self.cache.clear();
-        }
-        let block = (Arc::from(bytes), start + wide(length));
-        self.cache.insert(position, block.clone());
-        Ok(block)
-    }
-
-    /// Bytes of the image as they are.
-    fn bytes(&self, position: u64, count: usize) -> Checked<Vec<u8>> {
-        if position.checked_add(wide(count)).is_none_or(|end| end > self.superblock.bytes_used) {
-            return Err(Corrupt::new(format!("something should lie at {position}, behind its end")));
-        }
-        let mut bytes = vec![0; count];
-        match self.file.read_exact_at(&mut bytes, position) {
-            Ok(()) => Ok(bytes),
-            Err(error) => Err(Corrupt::new(format!("{error}, at {position}"))),
-        }
-    }
-
-    fn error(&self, reason: Corrupt) -> Error {
+    pub(super) fn error(&self, reason: Corrupt) -> Error {
         Error::new("read the image", &self.path, reason.0)
     }
-}
-
-fn cursor(table: u64, place: Reference) -> Cursor {
-    Cursor { block: table.saturating_add(u64::from(place.block)), offset: narrow(place.offset) }
 }

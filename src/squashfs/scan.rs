@@ -5,33 +5,37 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use rustix::fs::{AtFlags, FileType as Kind, RawDir, Statx, StatxFlags};
-use rustix::io::Errno;
+use rustix::fs::FileType as Kind;
 
+use super::ahead::{Ahead, Pending};
 use super::directory::MAX_NAME;
-use super::inode::{FileType, NO_XATTRS, device_number, is_storable};
+use super::inode::{FileType, NO_XATTRS, is_storable};
 use super::le::narrow;
+use super::lister::{Facts, Lister, Listing};
 use super::options::WriteOptions;
-use super::source::{Source, is_gone, xattrs};
-use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, Version, number};
+use super::source::{Source, is_gone};
+use super::status::Status;
+use super::tree::{Directory, Entry, Identity, Item, Node, ROOT, RegularFile, Text, Tree, number};
+use super::xattr::Xattr;
 use crate::error::{Error, Result, shown};
 use crate::excludes::Excludes;
 
-/// Bytes of directory entries that are fetched at once.
-const LISTING_BUFFER: usize = 64 << 10;
-/// Size of the unit in which the kernel counts the space that a file takes.
-const SECTOR: u64 = 512;
+/// The most threads that list directories. More would keep even a fast disk busy with nothing else.
+const MOST_LISTERS: usize = 8;
 
 /// What the walk found besides the tree.
 pub(super) struct Scan {
     pub(super) tree: Tree,
     /// Bytes in regular files.
     pub(super) bytes: u64,
+    /// How many files have attributes that squashfs cannot store, and the first of them.
+    lost: u64,
+    first_lost: Option<PathBuf>,
 }
 
 /// Walks the whole source. `image` is left out, should it lie in there.
@@ -45,130 +49,162 @@ pub(super) fn scan(
     image: Option<Identity>,
     excluded: &Excludes,
 ) -> Result<Scan> {
-    let mut walk = Walk {
-        source,
-        options,
-        image,
-        excluded,
-        tree: Tree::default(),
-        bytes: 0,
-        links: HashMap::new(),
-        sizes: HashMap::new(),
-        buffer: Vec::new(),
-        first_lost: None,
-        lost: 0,
-        root_mount: None,
-    };
-    walk.root()?;
-    walk.mark_twins();
-    if let Some(path) = walk.first_lost {
+    let lister = || Lister::new(source, excluded, options.xattrs);
+    let ahead = Ahead::default();
+    thread::scope(|scope| {
+        for _ in 1..options.thread_count().clamp(2, MOST_LISTERS) {
+            scope.spawn(|| ahead.work(&mut lister()));
+        }
+        let mut walk = Walk {
+            source,
+            options,
+            image,
+            tree: Tree::default(),
+            bytes: 0,
+            links: HashMap::new(),
+            sizes: HashMap::new(),
+            first_lost: None,
+            lost: 0,
+            root: None,
+        };
+        let walked = walk.all(&mut lister(), &ahead);
+        ahead.close();
+        walked?;
+        walk.mark_twins();
+        Ok(Scan { tree: walk.tree, bytes: walk.bytes, first_lost: walk.first_lost, lost: walk.lost })
+    })
+}
+
+impl Scan {
+    /// Tells what the image will lack. Not part of the walk, as an image is also compared with its source by
+    /// walking that once more.
+    pub(super) fn warn(&self) {
+        let Some(path) = &self.first_lost else { return };
         log::warn!(
             "{} files have extended attributes that squashfs cannot store (access control lists, for example); \
              the first is {}",
-            walk.lost,
+            self.lost,
             shown(path)
         );
     }
-    Ok(Scan { tree: walk.tree, bytes: walk.bytes })
 }
 
 struct Walk<'a> {
     source: &'a Source,
     options: &'a WriteOptions,
     image: Option<Identity>,
-    excluded: &'a Excludes,
     tree: Tree,
     bytes: u64,
     /// Inodes with several names, by identity.
     links: HashMap<Identity, u32>,
     /// How many files have each size.
     sizes: HashMap<u64, u32>,
-    buffer: Vec<u8>,
     first_lost: Option<PathBuf>,
     lost: u64,
-    /// Device and mount of the root, for `one_file_system`.
-    root_mount: Option<(u64, Option<u64>)>,
+    /// Of the root directory, for `one_file_system`.
+    root: Option<Status>,
 }
 
 impl Walk<'_> {
-    fn root(&mut self) -> Result<()> {
+    fn all(&mut self, lister: &mut Lister<'_>, ahead: &Ahead) -> Result<()> {
         let here = Path::new("");
-        let directory =
-            self.source.directory(here).map_err(|e| Error::io("open", self.source.shown(here), e))?;
-        let status = status(&directory, OsStr::new(""), AtFlags::EMPTY_PATH)
-            .map_err(|e| Error::io("look at", self.source.shown(here), e))?;
-        self.root_mount = Some((device(&status), mount(&status)));
-        self.add(&directory, Path::new(""), OsStr::new("."), Text::default(), ROOT, &status)?;
-        let mut pending = vec![(ROOT, Some(PathBuf::new()))];
-        while let Some((inode, path)) = pending.pop() {
-            let first = pending.len();
-            match path {
-                Some(path) => self.directory(inode, &path, &mut pending)?,
-                None => self.place(inode, number(self.tree.entries.len())?, 0)?,
+        let root = lister.root().map_err(|e| Error::io("open", self.source.shown(here), e))?;
+        self.root = Some(root.status);
+        self.add(here, Text::default(), ROOT, root)?;
+        ahead.push(vec![Pending::new(ROOT, Some(here.to_owned()))]);
+        while let Some(mut next) = ahead.pop() {
+            let listed = next.listed();
+            match next.path {
+                Some(path) => ahead.push(self.directory(next.inode, &path, lister, listed)?),
+                None => self.place(next.inode, number(self.tree.entries.len())?, 0)?,
             }
-            // The next one to pop is the first by name.
-            pending[first..].reverse();
         }
         Ok(())
     }
 
-    /// Lists one directory; its subdirectories are added to `pending`, without a path if they are to
-    /// stay empty.
+    /// Takes down one directory, which may be listed already; returns its subdirectories.
     fn directory(
         &mut self,
         inode: u32,
         path: &Path,
-        pending: &mut Vec<(u32, Option<PathBuf>)>,
-    ) -> Result<()> {
-        let source = self.source;
+        lister: &mut Lister<'_>,
+        listed: Option<io::Result<Listing>>,
+    ) -> Result<Vec<Pending>> {
         let first = number(self.tree.entries.len())?;
-        let listed = source.directory(path).and_then(|directory| Ok((Names::read(&directory)?, directory)));
-        let (names, directory) = match listed {
-            Ok(listed) => listed,
+        let first_file = self.tree.files.len();
+        let mut below = Vec::new();
+        match listed.unwrap_or_else(|| lister.list(path)) {
+            Ok(listing) => lister.each(listing, |name, facts| {
+                below.extend(self.entry(inode, &path.join(name), name, facts)?);
+                Ok(())
+            })?,
             Err(error) if is_gone(&error) && inode != ROOT => {
                 // Its inode is in its parent's listing already, so it stays, empty.
                 log::warn!(
                     "{} vanished while the image was made; it is empty there",
-                    shown(source.shown(path))
+                    shown(self.source.shown(path))
                 );
-                return self.place(inode, first, 0);
             }
-            Err(error) => return Err(Error::io("list", source.shown(path), error)),
-        };
-        let excluded = self.excluded.level(path);
-        for name in names.iter() {
-            if excluded.enter(name).is_none() {
-                continue;
-            }
-            let below = path.join(name);
-            let status = match status(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(status) => status,
-                Err(Errno::NOENT) => {
-                    log::warn!(
-                        "{} vanished while the image was made; it is not in there",
-                        shown(source.shown(&below))
-                    );
-                    continue;
-                }
-                Err(error) => return Err(Error::io("look at", source.shown(&below), error)),
-            };
-            let is_directory = Kind::from_raw_mode(status.stx_mode.into()) == Kind::Directory;
-            let crosses = self.options.one_file_system && self.crosses(&status);
-            if self.image == Some(identity(&status)) || (crosses && !is_directory) {
-                continue;
-            }
-            if name.len() > narrow(MAX_NAME) {
-                return Err(Error::new("store", source.shown(&below), "its name is too long for squashfs"));
-            }
-            let text = self.tree.add_text(name.as_bytes())?;
-            let child = self.add(&directory, &below, name, text, inode, &status)?;
-            self.tree.entries.push(Entry { name: text, inode: child });
-            if is_directory {
-                self.tree.items[narrow(inode)].links += 1;
-                pending.push((child, (!crosses).then_some(below)));
-            }
+            Err(error) => return Err(Error::io("list", self.source.shown(path), error)),
         }
-        self.place(inode, first, number(self.tree.entries.len())? - first)
+        self.arrange(first_file)?;
+        self.place(inode, first, number(self.tree.entries.len())? - first)?;
+        Ok(below)
+    }
+
+    /// Takes down one name in a directory; returns what it stands for if that is to be visited, too.
+    fn entry(
+        &mut self,
+        directory: u32,
+        path: &Path,
+        name: &OsStr,
+        facts: io::Result<Facts>,
+    ) -> Result<Option<Pending>> {
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(error) if is_gone(&error) => {
+                log::warn!(
+                    "{} vanished while the image was made; it is not in there",
+                    shown(self.source.shown(path))
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::io("look at", self.source.shown(path), error)),
+        };
+        let is_directory = facts.status.kind == Kind::Directory;
+        let crosses = self.options.one_file_system && self.crosses(&facts.status);
+        if self.image == Some(facts.status.identity) || (crosses && !is_directory) {
+            return Ok(None);
+        }
+        if name.len() > narrow(MAX_NAME) {
+            return Err(Error::new("store", self.source.shown(path), "its name is too long for squashfs"));
+        }
+        let text = self.tree.add_text(name.as_bytes())?;
+        let child = self.add(path, text, directory, facts)?;
+        self.tree.entries.push(Entry { name: text, inode: child });
+        if !is_directory {
+            return Ok(None);
+        }
+        self.tree.items[narrow(directory)].links += 1;
+        Ok(Some(Pending::new(child, (!crosses).then(|| path.to_owned()))))
+    }
+
+    /// Brings the data of a directory's files into the order of the image: those that fill blocks of
+    /// their own by name, then small ones with like beside like, which makes the blocks they share smaller.
+    fn arrange(&mut self, first: usize) -> Result<()> {
+        let tree = &mut self.tree;
+        let block_size = u64::from(self.options.block_size);
+        let mut files = tree.files.split_off(first);
+        files.sort_by_cached_key(|file| {
+            let name = Path::new(tree.name(tree.item(file.inode).name));
+            let size = file.version.size;
+            (size < block_size).then(|| (name.extension().map(OsStr::to_owned), size))
+        });
+        for file in files {
+            tree.items[narrow(file.inode)].node = Node::Regular(number(tree.files.len())?);
+            tree.files.push(file);
+        }
+        Ok(())
     }
 
     fn place(&mut self, inode: u32, first: u32, count: u32) -> Result<()> {
@@ -180,47 +216,37 @@ impl Walk<'_> {
 
     /// Whether something lies on another file system than the root. The device alone does not say so:
     /// overlayfs shows different ones for files and directories of one mount, and btrfs for subvolumes.
-    fn crosses(&self, status: &Statx) -> bool {
-        let Some((root_device, root_mount)) = self.root_mount else { return false };
-        let same_mount = match (mount(status), root_mount) {
+    fn crosses(&self, status: &Status) -> bool {
+        let Some(root) = self.root else { return false };
+        let same_mount = match (status.mount, root.mount) {
             (Some(mine), Some(roots)) => mine == roots,
-            _ => Kind::from_raw_mode(status.stx_mode.into()) != Kind::Directory,
+            _ => status.kind != Kind::Directory,
         };
-        device(status) != root_device && !same_mount
+        status.identity.dev != root.identity.dev && !same_mount
     }
 
     /// Makes the inode for a name, or finds it if this is another name of it.
-    fn add(
-        &mut self,
-        directory: &OwnedFd,
-        path: &Path,
-        name: &OsStr,
-        text: Text,
-        parent: u32,
-        status: &Statx,
-    ) -> Result<u32> {
-        let kind = Kind::from_raw_mode(status.stx_mode.into());
+    fn add(&mut self, path: &Path, name: Text, parent: u32, facts: Facts) -> Result<u32> {
+        let status = facts.status;
+        let is_directory = status.kind == Kind::Directory;
         let inode = number(self.tree.items.len())?;
-        if kind != Kind::Directory && status.stx_nlink > 1 {
-            if let Some(&known) = self.links.get(&identity(status)) {
+        if !is_directory && status.links > 1 {
+            if let Some(&known) = self.links.get(&status.identity) {
                 self.tree.items[narrow(known)].links += 1;
                 return Ok(known);
             }
-            self.links.insert(identity(status), inode);
+            self.links.insert(status.identity, inode);
         }
-        let node = self.node(directory, path, name, inode, kind, status)?;
-        let (uid, gid) =
-            (self.options.owner.unwrap_or(status.stx_uid), self.options.group.unwrap_or(status.stx_gid));
         let item = Item {
-            node,
-            mode: status.stx_mode & 0o7777,
-            uid: self.tree.ids.index_of(uid)?,
-            gid: self.tree.ids.index_of(gid)?,
-            mtime: self.mtime(status.stx_mtime.tv_sec),
-            links: if kind == Kind::Directory { 2 } else { 1 },
-            xattrs: self.xattrs(directory, path, name)?,
+            node: self.node(path, inode, &status, facts.target)?,
+            mode: status.mode,
+            uid: self.tree.ids.index_of(self.options.owner.unwrap_or(status.uid))?,
+            gid: self.tree.ids.index_of(self.options.group.unwrap_or(status.gid))?,
+            mtime: self.mtime(status.mtime),
+            links: if is_directory { 2 } else { 1 },
+            xattrs: self.xattrs(path, facts.xattrs)?,
             parent,
-            name: text,
+            name,
         };
         self.tree.items.push(item);
         Ok(inode)
@@ -228,25 +254,21 @@ impl Walk<'_> {
 
     fn node(
         &mut self,
-        directory: &OwnedFd,
         path: &Path,
-        name: &OsStr,
         inode: u32,
-        kind: Kind,
-        status: &Statx,
+        status: &Status,
+        target: io::Result<Vec<u8>>,
     ) -> Result<Node> {
-        let device = device_number(status.stx_rdev_major, status.stx_rdev_minor);
-        Ok(match kind {
+        Ok(match status.kind {
             // Filled in when the directory is listed.
             Kind::Directory => Node::Directory(u32::MAX),
             Kind::RegularFile => self.regular(path, inode, status)?,
             Kind::Symlink => {
-                let target = rustix::fs::readlinkat(directory, name, Vec::new())
-                    .map_err(|e| Error::io("read the link", self.source.shown(path), e))?;
-                Node::Symlink(self.tree.add_text(target.as_bytes())?)
+                let target = target.map_err(|e| Error::io("read the link", self.source.shown(path), e))?;
+                Node::Symlink(self.tree.add_text(&target)?)
             }
-            Kind::BlockDevice => Node::Device(FileType::BlockDevice, device),
-            Kind::CharacterDevice => Node::Device(FileType::CharDevice, device),
+            Kind::BlockDevice => Node::Device(FileType::BlockDevice, status.device),
+            Kind::CharacterDevice => Node::Device(FileType::CharDevice, status.device),
             Kind::Fifo => Node::Ipc(FileType::Fifo),
             Kind::Socket => Node::Ipc(FileType::Socket),
             Kind::Unknown => {
@@ -255,8 +277,8 @@ impl Walk<'_> {
         })
     }
 
-    fn regular(&mut self, path: &Path, inode: u32, status: &Statx) -> Result<Node> {
-        let size = status.stx_size;
+    fn regular(&mut self, path: &Path, inode: u32, status: &Status) -> Result<Node> {
+        let size = status.version.size;
         if size == 0 {
             return Ok(Node::Regular(EMPTY));
         }
@@ -267,9 +289,9 @@ impl Walk<'_> {
         let place = number(self.tree.files.len())?;
         self.tree.files.push(RegularFile {
             inode,
-            identity: identity(status),
-            version: version(status),
-            has_holes: status.stx_blocks.saturating_mul(SECTOR) < size,
+            identity: status.identity,
+            version: status.version,
+            has_holes: status.has_holes,
             has_twin: false,
         });
         self.bytes = self.bytes.saturating_add(size);
@@ -285,15 +307,12 @@ impl Walk<'_> {
         }
     }
 
-    fn xattrs(&mut self, directory: &OwnedFd, path: &Path, name: &OsStr) -> Result<u32> {
-        if !self.options.xattrs {
-            return Ok(NO_XATTRS);
-        }
-        match xattrs(directory, name, &mut self.buffer) {
+    fn xattrs(&mut self, path: &Path, found: io::Result<(Vec<Xattr>, bool)>) -> Result<u32> {
+        match found {
             Ok((set, lost)) => {
                 if lost {
                     self.lost += 1;
-                    self.first_lost.get_or_insert_with(|| self.source.shown(path));
+                    self.first_lost.get_or_insert_with(|| Path::new("/").join(path));
                 }
                 if set.is_empty() {
                     return Ok(NO_XATTRS);
@@ -316,69 +335,37 @@ impl Walk<'_> {
 /// The place of a regular file that has no data.
 pub(super) const EMPTY: u32 = u32::MAX;
 
-/// The names in a directory, sorted by their bytes. They lie in one string, as there can be millions.
-#[derive(Default)]
-struct Names {
-    text: Vec<u8>,
-    places: Vec<std::ops::Range<usize>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
 
-impl Names {
-    fn read(directory: &OwnedFd) -> std::io::Result<Self> {
-        let mut buffer = vec![MaybeUninit::uninit(); LISTING_BUFFER];
-        let mut listing = RawDir::new(directory, &mut buffer);
-        let mut names = Self::default();
-        while let Some(entry) = listing.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let start = names.text.len();
-                names.text.extend_from_slice(name);
-                names.places.push(start..names.text.len());
-            }
+    #[test]
+    fn like_files_of_a_directory_lie_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, size| fs::write(folder.path().join(name), vec![1; size]).unwrap();
+        let sizes = [
+            ("a.c", 30),
+            ("b.h", 20),
+            ("big", 200_000),
+            ("c.c", 10),
+            ("d", 5),
+            ("sub/e.c", 1),
+            ("f.h", 7),
+            ("g", 150_000),
+        ];
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        sizes.into_iter().for_each(|(name, size)| write(name, size));
+        let source = Source::open(folder.path()).unwrap();
+        let tree = scan(&source, &WriteOptions::default(), None, &Excludes::default()).unwrap().tree;
+        let order: Vec<PathBuf> = tree.files.iter().map(|file| tree.path(file.inode)).collect();
+        let expected = ["big", "g", "d", "c.c", "a.c", "f.h", "b.h", "sub/e.c"];
+        assert_eq!(order, expected.map(PathBuf::from));
+        for (place, file) in (0..).zip(&tree.files) {
+            assert!(matches!(tree.item(file.inode).node, Node::Regular(number) if number == place));
         }
-        let text = &names.text;
-        names.places.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
-        Ok(names)
+        // The names keep their order, and so do the inodes.
+        let names: Vec<&OsStr> = tree.entries.iter().map(|entry| tree.name(entry.name)).collect();
+        assert_eq!(names, ["a.c", "b.h", "big", "c.c", "d", "f.h", "g", "sub", "e.c"]);
     }
-
-    fn iter(&self) -> impl Iterator<Item = &OsStr> {
-        self.places.iter().map(|place| OsStr::from_bytes(&self.text[place.clone()]))
-    }
-}
-
-fn status(directory: &OwnedFd, name: &OsStr, flags: AtFlags) -> rustix::io::Result<Statx> {
-    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    rustix::fs::statx(directory, name, flags | AtFlags::NO_AUTOMOUNT, wanted)
-}
-
-fn device(status: &Statx) -> u64 {
-    rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor)
-}
-
-fn mount(status: &Statx) -> Option<u64> {
-    let given = StatxFlags::from_bits_retain(status.stx_mask);
-    given.contains(StatxFlags::MNT_ID).then_some(status.stx_mnt_id)
-}
-
-fn identity(status: &Statx) -> Identity {
-    Identity { dev: device(status), ino: status.stx_ino }
-}
-
-fn version(status: &Statx) -> Version {
-    Version { size: status.stx_size, mtime: (status.stx_mtime.tv_sec, status.stx_mtime.tv_nsec) }
-}
-
-/// Identity and version of an open regular file; `None` if it is something else.
-pub(super) fn look(file: &OwnedFd) -> std::io::Result<Option<(Identity, Version)>> {
-    let status = status(file, OsStr::new(""), AtFlags::EMPTY_PATH)?;
-    let is_regular = Kind::from_raw_mode(status.stx_mode.into()) == Kind::RegularFile;
-    Ok(is_regular.then(|| (identity(&status), version(&status))))
-}
-
-/// The identity of the image that is being written.
-pub(super) fn identity_of(image: &std::fs::File) -> std::io::Result<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = image.metadata()?;
-    Ok(Identity { dev: metadata.dev(), ino: metadata.ino() })
 }

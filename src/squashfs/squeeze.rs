@@ -19,33 +19,45 @@ pub(super) enum Place {
 }
 
 /// A block to compress.
-pub(super) struct Job {
-    /// Blocks are written in the order of this.
-    pub(super) number: u64,
+pub(super) struct Block {
     /// What it was read into, and where it lies in there.
     pub(super) buffer: Arc<Vec<u8>>,
     pub(super) range: Range<usize>,
-    /// Takes the compressed block.
-    pub(super) output: Vec<u8>,
     pub(super) place: Place,
 }
 
-/// A block that has been compressed, if that pays.
+/// Some blocks that follow each other in the image.
+pub(super) struct Job {
+    /// Jobs are written in the order of this.
+    pub(super) number: u64,
+    pub(super) blocks: Vec<Block>,
+    /// Takes the compressed blocks, one behind the other.
+    pub(super) output: Vec<u8>,
+}
+
+/// A job that is done.
 pub(super) struct Squeezed {
     pub(super) job: Job,
-    /// Length of the compressed block; `None` stores it as it is.
-    length: Option<usize>,
+    /// Length of each block when compressed; `None` stores it as it is.
+    lengths: Vec<Option<usize>>,
 }
 
 impl Squeezed {
-    /// What is to be written, and its size as the format says it.
-    pub(super) fn stored(&self) -> (&[u8], u32) {
-        let (bytes, mark) = match self.length {
-            Some(length) => (&self.job.output[..length], 0),
-            None => (&self.job.buffer[self.job.range.clone()], UNCOMPRESSED_BLOCK),
-        };
-        // A block has at most 1 MiB.
-        (bytes, mark | u32::try_from(bytes.len()).unwrap_or(0))
+    /// What is to be written of each block, and its size as the format says it.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (Place, &[u8], u32)> {
+        let mut output = &self.job.output[..];
+        self.job.blocks.iter().zip(&self.lengths).map(move |(block, &length)| {
+            let (bytes, mark) = match length {
+                Some(length) => {
+                    let (bytes, rest) = output.split_at(length);
+                    output = rest;
+                    (bytes, 0)
+                }
+                None => (&block.buffer[block.range.clone()], UNCOMPRESSED_BLOCK),
+            };
+            // A block has at most 1 MiB.
+            (block.place, bytes, mark | u32::try_from(bytes.len()).unwrap_or(0))
+        })
     }
 }
 
@@ -62,18 +74,33 @@ pub(super) fn squeeze(options: &WriteOptions, jobs: &Mutex<Receiver<Job>>, done:
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut job) = next else { return };
-        let is_wanted = match job.place {
-            Place::Block { .. } => options.compress_data,
-            Place::Fragment => options.compress_fragments,
-        };
-        let length = if is_wanted {
-            job.output.resize(job.output.len().max(job.range.len()), 0);
-            compressor.compress(&job.buffer[job.range.clone()], &mut job.output)
-        } else {
-            Ok(None)
-        };
-        if done.send(length.map(|length| Squeezed { job, length })).is_err() {
+        let lengths = squeeze_all(options, &mut compressor, &mut job);
+        if done.send(lengths.map(|lengths| Squeezed { job, lengths })).is_err() {
             return;
         }
     }
+}
+
+fn squeeze_all(
+    options: &WriteOptions,
+    compressor: &mut Compressor,
+    job: &mut Job,
+) -> Result<Vec<Option<usize>>> {
+    let mut end = 0;
+    let mut lengths = Vec::with_capacity(job.blocks.len());
+    for block in &job.blocks {
+        let is_wanted = match block.place {
+            Place::Block { .. } => options.compress_data,
+            Place::Fragment => options.compress_fragments,
+        };
+        let mut length = None;
+        if is_wanted {
+            let room = end + block.range.len();
+            job.output.resize(job.output.len().max(room), 0);
+            length = compressor.compress(&block.buffer[block.range.clone()], &mut job.output[end..room])?;
+            end += length.unwrap_or(0);
+        }
+        lengths.push(length);
+    }
+    Ok(lengths)
 }

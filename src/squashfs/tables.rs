@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use super::compress::Compressor;
 use super::directory::{DirectoryEntry, Listing, write_listing};
 use super::inode::{Body, FileType, Inode};
-use super::layout::Layout;
+use super::layout::{Data, Layout};
 use super::le::{narrow, wide};
 use super::metadata::{MetadataWriter, Reference, lookup_table};
 use super::options::WriteOptions;
@@ -105,7 +105,11 @@ fn inode_numbers(tree: &Tree, layout: &Layout) -> Result<Vec<u32>> {
     tree.items
         .iter()
         .map(|item| match item.node {
-            Node::Regular(place) if place != EMPTY && layout.placements[narrow(place)].has_vanished => Ok(0),
+            Node::Regular(place)
+                if place != EMPTY && layout.placements[narrow(place)].data == Data::Vanished =>
+            {
+                Ok(0)
+            }
             _ => {
                 next = number(narrow(next) + 1)?;
                 Ok(next)
@@ -211,7 +215,10 @@ impl Tables<'_> {
     }
 
     fn regular(&self, place: usize) -> Body {
-        let place = self.layout.placements[place].same_as.map_or(place, narrow);
+        let place = match self.layout.placements[place].data {
+            Data::SameAs(first) => narrow(first),
+            Data::Own | Data::Vanished => place,
+        };
         let placement = &self.layout.placements[place];
         let first = narrow(placement.first_block);
         Body::Regular {

@@ -67,12 +67,16 @@ pub(super) struct Directory {
     pub(super) count: u32,
 }
 
-/// What tells whether a file changed; together with dev and ino it also identifies its content, for a
-/// later run that wants to take blocks over.
+/// What tells whether a file changed. Together with its [`Identity`] it stands for the file's content: a later
+/// run that finds both as they were could take the blocks over from the image made of them.
+///
+/// The times are nanoseconds since 1970, the nearest ones that fit (years 1677 to 2262). Only the kernel sets
+/// `ctime`, so it tells of changes that hide behind an old `mtime`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) size: u64,
-    pub(super) mtime: (i64, u32),
+    pub(super) mtime: i64,
+    pub(super) ctime: i64,
 }
 
 /// The identity of a file on the system that the source lies on.

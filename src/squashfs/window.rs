@@ -140,7 +140,7 @@ mod tests {
         let file = RegularFile {
             inode: 0,
             identity: Identity { dev: 0, ino: 0 },
-            version: Version { size: 1 << 20, mtime: (0, 0) },
+            version: Version { size: 1 << 20, mtime: 0, ctime: 0 },
             has_holes: false,
             has_twin: false,
         };

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::options::WriteOptions;
 use super::output::Output;
 use super::pipeline::write_data;
-use super::scan::{identity_of, scan};
+use super::scan::scan;
 use super::source::Source;
+use super::status::identity_of;
 use super::superblock::SUPERBLOCK_SIZE;
 use super::tables::write_tables;
 use super::{Progress, Summary};
@@ -44,6 +45,7 @@ pub fn write(
     let itself = identity_of(image).during("look at", image_path)?;
     let mut output = Output::new(image, image_path)?;
     let scan = scan(&source, options, Some(itself), excluded)?;
+    scan.warn();
 
     // In the place of the superblock, which is written last: what is cut short has none.
     output.append(&[0; SUPERBLOCK_SIZE])?;

@@ -157,6 +157,15 @@ impl Root {
         self.reopen(relative.as_ref(), OFlags::RDONLY)
     }
 
+    /// Opens a regular file for reading and writing, links followed, and leaves its content; none if there
+    /// is no regular file. A record lock needs such a descriptor.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_for_locking(&self, relative: impl AsRef<Path>) -> Result<Option<File>> {
+        self.reopen(relative.as_ref(), OFlags::RDWR)
+    }
+
     /// The content of a regular file, links followed; none if there is no regular file.
     ///
     /// # Errors

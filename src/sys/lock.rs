@@ -1,15 +1,15 @@
 //! Locks against other runs and against the package manager; both end with the process.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::fs::{FlockOperation, StatVfsMountFlags, fcntl_lock, flock, fstatvfs};
 use rustix::io::Errno;
 
 use crate::error::{During, Error, Result, shown};
 use crate::sys::command;
+use crate::sys::confined::Root;
 
 /// The right to write in a folder of images, for one run at a time (D36).
 ///
@@ -35,46 +35,53 @@ impl FolderLock {
     }
 }
 
-/// dpkg's and apt's own locks, so that no package changes while `/` is read (U60, D21).
+/// In dpkg's order: the outer one first, so that a frontend between two calls of dpkg keeps its turn.
+/// The original takes the inner one alone (I5), and gets in between these calls, when packages are half
+/// installed.
+const LOCKS: [&str; 2] = ["var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock"];
+
+/// dpkg's and apt's own locks, so that no package changes while a root is read (U60, D21, I5).
 #[derive(Debug)]
 pub struct PackageLock {
     _files: Vec<File>,
 }
 
 impl PackageLock {
-    /// Waits, with a message, until the package manager has ended, and keeps it from starting.
+    /// Waits, with a message, until the package manager of a root has ended, and keeps it from starting.
+    /// Where there is nothing to lock, or the file system is read-only, there is a warning instead (I6).
     ///
-    /// They are record locks, as dpkg's are: flock would not exclude it. The outer one first, in
-    /// dpkg's order, so that a frontend between two calls of dpkg keeps its turn.
+    /// They are record locks, as dpkg's are: flock would not exclude it. Such a lock ends when the process
+    /// closes *any* descriptor of the file (fcntl(2)), so nothing else of this process may open it.
     ///
     /// # Errors
     /// When a signal ends the wait, or a lock file cannot be opened or locked.
-    pub fn acquire(admin_dir: &Path) -> Result<Self> {
-        if !admin_dir.is_dir() {
-            log::warn!("there is no {}: nothing keeps packages from changing meanwhile", admin_dir.display());
-            return Ok(Self { _files: Vec::new() });
-        }
+    pub fn acquire(root: &Root) -> Result<Self> {
         let mut files = Vec::new();
-        for name in ["lock-frontend", "lock"] {
-            let path = admin_dir.join(name);
-            if !path.is_file() {
-                continue; // older than lock-frontend, or dpkg has never run
+        for name in LOCKS {
+            let path = root.shown(name);
+            if is_read_only(root, name)? {
+                log::warn!("cannot lock {}, its file system is read-only: {UNLOCKED}", shown(&path));
+                return Ok(Self { _files: files });
             }
-            let file = match File::options().read(true).write(true).open(&path) {
-                Ok(file) => file,
-                // No package changes there either (I6).
-                Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
-                    log::warn!("{} is on a read-only file system, and is not locked", shown(&path));
-                    continue;
-                }
-                Err(error) => return Err(error).during("open", &path),
-            };
+            let Some(file) = root.open_for_locking(name)? else { continue }; // older than lock-frontend
             wait_for(&file, &path)?;
             files.push(file);
+        }
+        if files.is_empty() {
+            log::warn!("there is no {}: {UNLOCKED}", shown(root.shown(LOCKS[1])));
         }
         Ok(Self { _files: files })
     }
 }
+
+/// Whether the file cannot be opened for writing, which a lock that excludes all others needs.
+fn is_read_only(root: &Root, name: &str) -> Result<bool> {
+    let Some(file) = root.open_file(name)? else { return Ok(false) };
+    let status = fstatvfs(&file).during("look at the file system of", root.shown(name))?;
+    Ok(status.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+const UNLOCKED: &str = "nothing keeps packages from changing meanwhile";
 
 fn wait_for(file: &File, path: &Path) -> Result<()> {
     let mut told = false;
@@ -85,7 +92,7 @@ fn wait_for(file: &File, path: &Path) -> Result<()> {
             Err(source) => return Err(Error::io("lock", path, source)),
         }
         if !told {
-            log::warn!("waiting until the package manager, which holds {}, has ended", path.display());
+            log::warn!("waiting until the package manager, which holds {}, has ended", shown(path));
             told = true;
         }
         command::sleep(Duration::from_millis(250))?;
@@ -106,5 +113,34 @@ mod tests {
         drop(first);
         FolderLock::acquire(folder.path()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    // I5, I6
+    #[test]
+    fn dpkgs_locks_are_held_in_the_root_and_never_outside_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (chroot, outside) = (dir.path().join("chroot"), dir.path().join("outside"));
+        std::fs::create_dir_all(chroot.join("data/dpkg")).unwrap();
+        std::fs::create_dir_all(chroot.join("var/lib")).unwrap();
+        std::os::unix::fs::symlink("/data/dpkg", chroot.join("var/lib/dpkg")).unwrap();
+        let root = Root::open(&chroot).unwrap();
+        assert!(PackageLock::acquire(&root).unwrap()._files.is_empty());
+
+        std::fs::write(&outside, "").unwrap();
+        std::os::unix::fs::symlink(&outside, chroot.join("data/dpkg/lock-frontend")).unwrap();
+        std::fs::write(chroot.join("data/dpkg/lock"), "kept").unwrap();
+        let lock = PackageLock::acquire(&root).unwrap();
+        assert_eq!(lock._files.len(), 1);
+        // proc_locks(5)
+        let is_locked = |path: &Path| {
+            let number = std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
+            let table = std::fs::read_to_string("/proc/locks").unwrap();
+            table.lines().any(|line| line.contains(" POSIX ") && line.contains(&format!(":{number} 0 EOF")))
+        };
+        assert!(is_locked(&chroot.join("data/dpkg/lock")));
+        assert!(!is_locked(&outside));
+        drop(lock);
+        assert!(!is_locked(&chroot.join("data/dpkg/lock")));
+        assert_eq!(std::fs::read(chroot.join("data/dpkg/lock")).unwrap(), b"kept");
     }
 }

@@ -96,6 +96,19 @@ impl Mount {
         })
     }
 
+    /// A read-only view of directories that lie one over the other, the uppermost first; at least two.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stack(directories: &[&Path], target: &Path) -> Result<Self> {
+        let lower: Vec<Vec<u8>> = directories.iter().map(|directory| escaped(directory)).collect();
+        let options = CString::new([b"lowerdir=".to_vec(), lower.join(&b':')].concat())
+            .map_err(|_| Error::new("mount", target, "a name holds a NUL byte"))?;
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        Self::new("overlay", "overlay".as_ref(), target, flags, &options)
+            .map_err(|source| refused("overlay", target, source))
+    }
+
     /// The directory `source`, seen at `target` too, without what is mounted below it.
     ///
     /// # Errors

@@ -45,6 +45,11 @@ fn a_setting_counts_if_it_has_a_value() {
             ("password = \"\"\n", false),
             ("password = ${PASSWORD}\n", false),
             ("password = <your password>\n", false),
+            ("password = $PASSWORD\n", false),
+            ("password = $db_password;\n", false),
+            ("password = $_POST['x'];\n", false),
+            ("password = $ecret\n", true),
+            ("password = $6$salt$hash\n", true),
             ("password\n", false),
             ("no_password = x\n", false),
             ("password-flags = 1\n", false),
@@ -83,6 +88,8 @@ fn hashes_are_told_from_locks_and_from_other_texts() {
             ("$2y$10$0123456789012345678901234567890123456789012345678901\n", true),
             ("echo $1$2 $6$x \"$5$DIRECTORY/$name\"\n", false),
             ("$6$salt$short\n", false),
+            ("\0SCRAM-SHA-256$4096:c2FsdA==$a:b\0", true),
+            ("the method SCRAM-SHA-256$ or so\n", false),
         ],
     );
 }
@@ -96,6 +103,8 @@ fn passwords_in_addresses_are_told_from_examples() {
             ("deb http://user:pw1@mirror/debian stable main\n", true),
             ("proxy = http://user:password@proxy:3128\n", false),
             ("# https://me:s3cret@git.example.org/x\n", false),
+            ("smb://me:s3c%40ret@server/laser\n", true),
+            ("printf(\"http://%s:%s@host\")\n", false),
             ("https://me@git.example.org:443/x\n", false),
             ("https://host:443/@x\n", false),
             ("ftp://anonymous:@host/\n", false),
@@ -119,6 +128,86 @@ fn the_rest() {
     check(Line, &[("# x\n\n", false), ("# x\ny\n", true)]);
     check(Begins(&[b"ab", b"cd"]), &[("cde", true), ("xab", false)]);
     check(Contains(&["ab"]), &[("xxaab", true), ("a b", false)]);
-    assert!(DerKey.is_in(&[0x30, 0x82, 4, 0xa4, 2, 1, 0, 2]));
-    assert!(!DerKey.is_in(&[0x30, 0x82, 4, 0xa4, 0x30, 0x82, 3]));
+}
+
+#[test]
+fn tokens_are_told_from_long_names() {
+    let letters = "a1".repeat(30);
+    for start in ["ghp_", "glpat-", "SG.", "AGE-SECRET-KEY-", "github_pat_", "sk-ant-"] {
+        assert!(Token.is_in(format!("x=\"{start}{letters}\"").as_bytes()), "{start}");
+        assert!(!Token.is_in(format!("x{start}{letters}").as_bytes()), "{start}");
+    }
+    let name = "npm_the_name_of_a_function_in_a_program_that_is_long";
+    assert!(!Token.is_in(name.as_bytes()));
+}
+
+#[test]
+fn a_login_has_a_name_and_a_password() {
+    check(
+        Login,
+        &[
+            ("username=me\npassword=x\n", true),
+            ("  User: me\n  Pass: 'x'\n", true),
+            ("user = me\n", false),
+            ("username=\npassword=\n", false),
+            ("username=me\n#password=x\n", false),
+            ("user me\npassword x\n", false),
+            ("no-user=me\npassword=x\n", false),
+            ("username=$1\npassword=$PASSWORD\n", false),
+        ],
+    );
+}
+
+#[test]
+fn in_programs_a_value_has_to_be_assigned() {
+    check(
+        Assignment(&["*_password", "--password"]),
+        &[
+            ("Environment=DB_PASSWORD=s3cret\n", true),
+            ("0 3 * * * root mysqldump --password=s3cret db\n", true),
+            ("  POSTGRES_PASSWORD: s3cret\n", true),
+            ("DB_PASSWORD=$(cat /run/x)\n", false),
+            ("DB_PASSWORD=$1\n", false),
+            ("DB_PASSWORD=\"$@\"\n", false),
+            ("[ -z \"$DB_PASSWORD\" ] && exit\n", false),
+            ("[ \"$DB_PASSWORD\" = x ]\n", false),
+            ("${DB_PASSWORD:-x}\n", false),
+            ("read -r DB_PASSWORD\n", false),
+            ("mysqldump --password db\n", false),
+            ("mysqldump --password=\"$pw\" db\n", false),
+        ],
+    );
+}
+
+#[test]
+fn keys_of_clouds_are_found_in_any_file() {
+    let key = "Ab0+/".repeat(17);
+    check(
+        CloudKey,
+        &[
+            ("export AWS_SECRET_ACCESS_KEY='x'\n", true),
+            ("    \"aws_secret_access_key\": \"x\"\n", true),
+            ("aws_secret_access_key = ${KEY}\n", false),
+            (&format!("AccountName=a;AccountKey={key}==;\n"), true),
+            ("AccountKey=<your key>\n", false),
+        ],
+    );
+}
+
+// X.509 begins with a sequence in a sequence, too, as does a request for a certificate.
+#[test]
+fn binary_keys_are_told_from_certificates() {
+    for (start, key) in [
+        (&[0x30, 0x82, 4, 0xa4, 2, 1, 0, 2, 0x82][..], true),
+        (&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3], true),
+        (&[0x30, 0x77, 2, 1, 1, 4, 0x20], true),
+        (&[0x30, 0x81, 0xaf, 0x30, 0x40, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0d], true),
+        (&[0x30, 0x82, 4, 0xa4, 0x30, 0x82, 3, 0x8c, 0xa0, 3, 2, 1, 2], false),
+        (&[0x30, 0x82, 1, 0, 2, 1, 3, 0x30, 0x82], false),
+        (&[0x30], false),
+    ] {
+        assert_eq!(DerKey.is_in(start), key, "{start:x?}");
+    }
+    assert!(DerStore.is_in(&[0x30, 0x82, 1, 0, 2, 1, 3, 0x30, 0x82]));
+    assert!(!DerStore.is_in(&[0x30, 0x82, 1, 0, 2, 1, 0, 0x30, 0x82]));
 }

@@ -54,8 +54,9 @@ impl Files {
         })?;
         if self.allowed == BackingFiles::InFolder && !path.starts_with(&self.folder) {
             return Err(failed(format!("{} lies outside of {}", shown(&path), shown(&self.folder))).hint(
-                "an image could make the server read any of its files so; allow backing files anywhere if \
-                 you trust it, or make it independent with `qemu-img convert -O qcow2`",
+                "an image could make the server read any of its files so; if you trust it, give \
+                 --trust-backing-files (TRUST_BACKING_FILES=1), or make it independent with \
+                 `qemu-img convert -O qcow2`",
             ));
         }
         let file = open_disk(&path)?;

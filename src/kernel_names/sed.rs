@@ -14,7 +14,7 @@ const SCRIPT: &str = "ulimit -v 262144 && ulimit -t 2 || exit; option=$1 program
 ///
 /// # Errors
 /// When no sed can be run.
-pub(super) fn run(
+pub fn run(
     option: &str,
     program: &OsStr,
     lines: &[OsString],

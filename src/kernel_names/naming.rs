@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::error::{Error, Result};
-use crate::kernel::assignments::Assignments;
-use crate::kernel::sed;
+use crate::kernel_names::assignments::Assignments;
+use crate::kernel_names::sed;
 
 /// A kernel among the published files.
 #[derive(Debug, Clone, PartialEq, Eq)]
