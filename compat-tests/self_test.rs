@@ -295,6 +295,7 @@ pub fn live_checks() -> Vec<Check> {
             json!({"commands": ["true", "readlink /usr/sbin/ltsp"], "expect": {"exit": 0}}),
             &[
                 "the original does not show exit",
+                "fails without a word: ",
                 "commands > readlink /usr/sbin/ltsp > exit: expected 0, observed 1",
                 "commands > readlink /usr/sbin/ltsp > stdout_empty: expected false, observed true",
             ],

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use crate::config::modern::{Globals, kernel_rules};
 use crate::config::settings::{ModernKernelSettings, Step};
 use crate::config::variables::Origin;
-use crate::error::Result;
+use crate::error::{Result, shown};
 use crate::kernel::modern::{self, MENU, Published};
 use crate::kernel::raspberry_pi;
 use crate::overlay::View;
@@ -151,7 +151,13 @@ fn one(source: &Found, settings: &ModernKernelSettings) -> Result<bool> {
     let published = publish(&root, &mounted, source, settings)?;
     // The view lies over what is mounted.
     drop(view);
-    Ok(matches!(published, Published::Copied { first: true, .. }))
+    match published {
+        Published::Copied { first, .. } => Ok(first),
+        Published::Missing => {
+            log::info!("Copied no kernel of {}", shown(&source.path));
+            Ok(false)
+        }
+    }
 }
 
 /// Where the files may lie that a disk image refers to.
