@@ -187,6 +187,8 @@ const PLANTED: &[(&str, &str, Kind)] = &[
     ("/etc/cron.d/backup", "0 3 * * * root mysqldump --password=s3cret db\n", Kind::ProgramPassword),
     ("/srv/app/docker-compose.yml", "services:\n  db:\n    environment:\n      POSTGRES_PASSWORD: s3cret\n", Kind::ProgramPassword),
     ("/srv/app/secret-tls.yaml", "kind: Secret\ndata:\n  tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUU=\n", Kind::PrivateKey),
+    ("/etc/roundcube/config.inc.php", "<?php\n// the password (if any)\n$config['des_key'] = 's3cret';\n", Kind::ProgramPassword),
+    ("/etc/phpmyadmin/config-db.php", "<?php\n$dbuser='pma';\n$dbpass='s3cret';\n", Kind::DatabasePassword),
     ("/root/.vault_pass.txt", "s3cret\n", Kind::ProgramPassword),
     ("/srv/app/.env.production", "API_TOKEN='s3cret'\n", Kind::ProgramPassword),
     ("/etc/xrdp/rsakeys.ini", "[keys]\npub_exp=0x01\npri_exp=0x02,0x03\n", Kind::TlsKey),

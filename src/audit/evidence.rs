@@ -102,7 +102,11 @@ fn gives_value(rest: &[u8]) -> bool {
 /// The lines that are neither empty nor comments, without blanks around them.
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| !matches!(line.first(), None | Some(b'#' | b';')))
+    // Two slashes begin a comment only before a blank: in others an address or a share's name follows.
+    let is_comment = |line: &[u8]| {
+        matches!(line.first(), Some(b'#' | b';')) || line.starts_with(b"// ") || line.starts_with(b"/*")
+    };
+    lines.filter(move |line| !line.is_empty() && !is_comment(line))
 }
 
 /// Whether a line gives a setting a value: `name = value`, `name: value`, `name value`, with or without
@@ -137,6 +141,8 @@ fn values<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (&'a [u8], 
 /// Whether what follows a name gives it a value.
 fn has_value(rest: &[u8]) -> bool {
     let unquoted = rest.strip_prefix(b"\"").or(rest.strip_prefix(b"'")).unwrap_or(rest);
+    // PHP: $config['password'] = 'x'
+    let unquoted = unquoted.strip_prefix(b"]").unwrap_or(unquoted);
     let after = unquoted.trim_ascii_start();
     let value = match after.first() {
         Some(b'=' | b':') => without_start(&after[1..], |byte| b"=> \t".contains(&byte)),

@@ -124,7 +124,7 @@ pub(super) const BY_NAME: &[Rule] = &[
         Contains(&["grub.pbkdf2.sha"]),
     ),
     // The databases of OpenLDAP; that of PostgreSQL for its users is small, and looked into like any file.
-    rule(PasswordHash, &["/var/lib/ldap/*.mdb", "/var/lib/ldap/*/*.mdb"], Anything),
+    rule(PasswordHash, &["/var/lib/ldap/data.mdb", "/var/lib/ldap/*/data.mdb"], Anything),
     rule(MachineId, &["/etc/machine-id", "/var/lib/dbus/machine-id"], HexId),
     rule(
         MachineSecret,
@@ -485,6 +485,11 @@ pub(super) const BY_NAME: &[Rule] = &[
     ),
     rule(ProgramPassword, &[".vault_pass*", ".vault-pass*", "vault_pass*", "vault-pass*"], Line),
     rule(ProgramPassword, &["config/master.key"], HexId),
+    rule(
+        ProgramPassword,
+        &["config.inc.php", "blowfish_secret.inc.php"],
+        Setting(&["des_key", "blowfish_secret"]),
+    ),
     rule(
         ProgramPassword,
         &["jenkins/secrets/*", "jenkins/credentials.xml", "/etc/gitlab/gitlab-secrets.json"],
