@@ -136,9 +136,11 @@ fn an_image_of_a_server_is_planned_and_then_holds_its_own_file_systems() {
     for path in CLEANED {
         differing.remove(path);
     }
-    // Rewritten, with their directories; new; emptied.
-    let more: Vec<&str> = differing.iter().map(String::as_str).collect();
-    assert_eq!(more, ["etc", "etc/ssh", "var/log/syslog"], "{:#?}", comparison.differences);
+    // Directories in which something was rewritten, and the roots of views, may have new times.
+    for path in ["boot", "etc", "etc/ssh", "tmp", "usr", "var"] {
+        differing.remove(path);
+    }
+    assert_eq!(differing, BTreeSet::from(["var/log/syslog".to_owned()]), "{:#?}", comparison.differences);
     assert!(comparison.entries > 3000, "{comparison}");
     let passwd = fs::read_to_string(image.join("etc/passwd")).unwrap();
     assert!(passwd.contains("root:") && !passwd.contains("alice"), "{passwd}");
