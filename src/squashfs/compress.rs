@@ -13,7 +13,7 @@ mod unpack;
 pub use pack::Compressor;
 pub use unpack::Decompressor;
 
-/// With libdeflate's level 5, and like files side by side, images are a little smaller than with zlib's
+/// With libdeflate's level 5, and like files side by side, images are about as small as with zlib's
 /// level 9, which mksquashfs uses; level 6 saves another 0.5 % in a sixth more time.
 const DEFAULT_GZIP_LEVEL: u8 = 5;
 /// The default of mksquashfs; an image made with it carries no compressor options.

@@ -191,14 +191,20 @@ impl Walk<'_> {
 
     /// Brings the data of a directory's files into the order of the image: those that fill blocks of
     /// their own by name, then small ones with like beside like, which makes the blocks they share smaller.
+    /// That goes on within one block's worth of names: who reads a directory in order, as most do, needs few
+    /// blocks at a time, and the kernel keeps no more than three (SQUASHFS_FRAGMENT_CACHE_SIZE).
     fn arrange(&mut self, first: usize) -> Result<()> {
         let tree = &mut self.tree;
         let block_size = u64::from(self.options.block_size);
         let mut files = tree.files.split_off(first);
+        let mut filled = 0;
         files.sort_by_cached_key(|file| {
             let name = Path::new(tree.name(tree.item(file.inode).name));
             let size = file.version.size;
-            (size < block_size).then(|| (name.extension().map(OsStr::to_owned), size))
+            (size < block_size).then(|| {
+                filled += size;
+                (filled / block_size, name.extension().map(OsStr::to_owned), size)
+            })
         });
         for file in files {
             tree.items[narrow(file.inode)].node = Node::Regular(number(tree.files.len())?);
