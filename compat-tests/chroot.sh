@@ -55,7 +55,8 @@ debian_mirrors() {
         sed 's,^,deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ,'
 }
 
-# Prints the options of mmdebstrap that hand on how this machine's apt reaches its mirrors.
+# Prints the options of mmdebstrap that hand on how this machine's apt reaches its mirrors. Mostly there are
+# none, for which grep has a status of its own.
 transport() {
     apt-config dump |
         sed -nE 's/^(Acquire::(https?|ftp|Check-|Retries)[^ ]*) (.*);$/--aptopt=\1 \3/p' |

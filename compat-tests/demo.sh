@@ -46,7 +46,7 @@ if [ "${1:-}" != inside ]; then
 
     folder=$(mktemp -d /var/tmp/ltsp-demo.XXXXXX)
     world=
-    # Killing the world ends everything in it, its mounts included.
+    # Killing the world ends everything in it, its mounts included. It may have ended by itself.
     trap '[ -z "$world" ] || kill -KILL "$world" 2>/dev/null || true; wait; rm -rf --one-file-system "$folder"' EXIT
     trap 'exit 1' HUP INT TERM
     "$here/world.sh" "$here/../target/release/ltsp-update-image" "$folder" "$here/demo.sh" inside "$chroot" &

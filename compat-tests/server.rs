@@ -38,6 +38,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("server-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder.expect("a folder");
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/compat-tests/server.sh");
+        // That its input ends, in which read fails, tells it to go.
         let script = format!("{FUNCTIONS}\ncd \"$folder\"\n{script}\necho ready; read -r _ || true\n");
         let mut keeper = Command::new(program)
             .arg(env!("CARGO_BIN_EXE_ltsp"))
@@ -167,8 +168,8 @@ fn a_failed_run_opens_a_shell_in_the_mounted_source_if_that_is_asked_for() {
          status=0
          run DEBUG_SHELL=1 ltsp image / <commands >out 2>messages || status=$?
          echo $status >status
-         run DEBUG_SHELL=1 ltsp image nowhere <commands >out2 2>messages2 || true
-         run ltsp image / <commands >out3 2>messages3 || true
+         run DEBUG_SHELL=1 ltsp image nowhere <commands >out2 2>messages2 && exit 1
+         run ltsp image / <commands >out3 2>messages3 && exit 1
          ls -A server/tmp >left",
     );
     let said = server.text("messages");

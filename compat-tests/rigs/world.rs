@@ -30,7 +30,8 @@ impl World {
         let mut keeper = Command::new(script)
             .arg(program())
             .arg(folder.path())
-            // The world's first process has to collect the dead; of the shells, bash does.
+            // The world's first process has to collect the dead; of the shells, bash does. That its input ends,
+            // in which read fails, tells it to go.
             .args(["bash", "-c", "echo ready; read -r _ || true"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
