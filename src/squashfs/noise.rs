@@ -11,7 +11,7 @@ const SHORTEST: usize = 1024;
 const GLANCE: usize = 512;
 /// Sum of squares for a glance: random bytes have 1534, base64 has 4600. The distance is eleven standard
 /// deviations, as headers and text between the random bytes are to be expected.
-const DENSE: u32 = 2048;
+const DENSE: u64 = 2048;
 
 /// A block is looked at in so many stripes of so many bytes, too.
 const STRIPES: usize = 16;
@@ -31,7 +31,7 @@ const SLOT_BITS: u32 = 12;
 /// Whether a small file looks as if it were compressed already.
 pub(super) fn is_dense(file: &[u8]) -> bool {
     let start = file.len().saturating_sub(GLANCE) / 2;
-    file.len() >= SHORTEST && squares([&file[start..start + GLANCE]].into_iter()) <= u64::from(DENSE)
+    file.len() >= SHORTEST && squares(std::iter::once(&file[start..start + GLANCE])) <= DENSE
 }
 
 /// Whether compressing a block would gain next to nothing: less than one part in a hundred.
